@@ -1,0 +1,71 @@
+# Every target does its own set-up: a virtual environment, the dependencies, the native build. The second time takes seconds.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+NATIVE := setup.py pyproject.toml $(shell find csrc -type f)
+
+.PHONY: help setup demo test test-slow lint format sanitize bench tables clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo       suppress the texture of some photos, beside MedPy; results in demo/"
+	@echo "make test       everything that CI runs: format, types, tests, coverage"
+	@echo "make test-slow  the slower proofs as well"
+	@echo "make sanitize   the CPU kernels under the address and undefined-behavior sanitizers"
+	@echo "make bench      time every function by size and backend"
+	@echo "make tables     measure against the peers and write the README's tables (minutes)"
+
+setup: $(VENV)/native.stamp
+
+$(VENV)/dependencies.stamp: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch setuptools
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test]'
+	touch $@ $(VENV)/native.stamp
+
+$(VENV)/native.stamp: $(VENV)/dependencies.stamp $(NATIVE)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/python benchmarks/demo.py
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: export TEXFILTERS_REQUIRE ?= native
+test: lint
+	$(PYTEST) --cov --cov-report= -m "not slow"
+	TRITON_INTERPRET=1 $(PYTEST) tests/triton --cov --cov-append --cov-report=term -m "not slow"
+
+test-slow: export TEXFILTERS_REQUIRE ?= native
+test-slow: test
+	$(PYTEST) -m slow
+
+# A build of its own beside the normal one. Python itself is not instrumented, so leaks cannot be told from its own.
+sanitize: setup
+	rm -rf build/sanitize
+	TEXFILTERS_SANITIZE=1 TEXFILTERS_REQUIRE=native $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/sanitize .
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH=build/sanitize TEXFILTERS_REQUIRE=native \
+		$(BIN)/python -P -m pytest tests/test_anisotropic_diffusion.py tests/test_threads.py -p no:cacheprovider
+
+bench: setup
+	$(PYTEST) benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-group-by=func
+
+tables: setup
+	$(BIN)/python benchmarks/cpu_diffusion.py
+	$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf build dist demo *.egg-info texfilters/*.so texfilters/_build_info.json $(VENV)/native.stamp

@@ -1,0 +1,155 @@
+"""Every implementation of diffusion that is compared, each as a user would call it on a case."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import texfilters
+from texfilters import _backends, reference
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    image: Tensor  # uint8 [B, C, H, W], or [D, H, W] for a volume
+    niter: int = 20
+    kappa: float = 20.0
+    gamma: float = 0.1
+    option: int = 1
+    coupling: str = "none"
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def ndim(self) -> int:
+        return 3 if self.image.ndim == 3 else 2
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    prepare: Callable[[Case], Callable[[], Any]]  # converts the input; what it returns is timed
+    takes: Callable[[Case], bool] = lambda case: True
+    threaded: bool = True
+    same_scheme: bool = True
+    compiles: bool = False
+    instruction_set: str | None = None
+
+    def column(self) -> str:
+        return f"{self.name} {self.instruction_set}" if self.instruction_set else self.name
+
+
+def medpy(case: Case) -> Callable[[], np.ndarray]:
+    """A plane at a time: on a color image as it stands MedPy would diffuse across the channels."""
+    from medpy.filter.smoothing import anisotropic_diffusion
+
+    planes = case.image.to(torch.float32).numpy()
+
+    def run():
+        out = np.empty_like(planes)
+        for index in np.ndindex(planes.shape[: -case.ndim]):
+            out[index] = anisotropic_diffusion(planes[index], case.niter, case.kappa, case.gamma, option=case.option)
+        return out
+
+    return run
+
+
+def opencv(case: Case) -> Callable[[], list[np.ndarray]]:
+    """Another scheme: 8 neighbors, one conductance from the L1 color distance, uint8 after every iteration.
+
+    Its weight is exp(-(n / (3 * 255 * K))**2) with n the sum of |d| over the three channels. K = kappa / 255 makes that
+    exp(-(d / kappa)**2) wherever the channels change alike. alpha = gamma is what a user would carry over: the four
+    diagonal neighbors then make it diffuse up to three times as fast, but a third of it would vanish in the rounding.
+    """
+    import cv2
+
+    images = [np.ascontiguousarray(image.movedim(0, -1).numpy()) for image in case.image]
+    diffuse = cv2.ximgproc.anisotropicDiffusion
+    return lambda: [diffuse(image, alpha=case.gamma, K=case.kappa / 255, niters=case.niter) for image in images]
+
+
+def torch_eager(case: Case) -> Callable[[], Tensor]:
+    return _texfilters(case, "reference")
+
+
+def torch_compile(case: Case) -> Callable[[], Tensor]:
+    """One step of the reference, compiled for the shape, and looped."""
+    step = torch.compile(reference.diffusion_step, dynamic=False, fullgraph=True)
+    image, kappa, gamma = case.image.to(case.dtype), torch.tensor(case.kappa), torch.tensor(case.gamma)
+
+    def run():
+        u = image
+        for _ in range(case.niter):
+            u = step(u, kappa, gamma, case.option, case.coupling, [1.0] * case.ndim)
+        return u
+
+    return run
+
+
+def native(instruction_set: str) -> Callable[[Case], Callable[[], Tensor]]:
+    def prepare(case: Case) -> Callable[[], Tensor]:
+        diffuse = _texfilters(case, "native")
+
+        def run():
+            os.environ["TEXFILTERS_ISA"] = instruction_set  # read at each call
+            return diffuse()
+
+        return run
+
+    return prepare
+
+
+def _texfilters(case: Case, backend: str) -> Callable[[], Tensor]:
+    image = case.image.to(case.dtype)
+    options = {"option": case.option, "coupling": case.coupling, "ndim": case.ndim, "backend": backend}
+    return lambda: texfilters.anisotropic_diffusion(image, case.niter, case.kappa, case.gamma, **options)
+
+
+def instruction_sets() -> list[str]:
+    """Those of this machine, the best first; none without the native backend."""
+    if _backends._absence("native", "cpu") is not None:
+        return []
+    os.environ.pop("TEXFILTERS_ISA", None)
+    known = ["avx512", "avx2", "baseline"]
+    return known[known.index(torch.ops.texfilters_native.instruction_set()) :]
+
+
+def everyone() -> list[Peer]:
+    """The peers that are installed, then ours by instruction set, the best first."""
+    peers = []
+    if importlib.util.find_spec("medpy"):
+        peers.append(Peer("MedPy", medpy, lambda case: case.coupling == "none", threaded=False))
+    if _has_ximgproc():
+        three_channels = lambda case: case.ndim == 2 and case.image.shape[1] == 3 and case.option == 1  # noqa: E731
+        peers.append(Peer("cv2.ximgproc", opencv, three_channels, same_scheme=False))
+    peers.append(Peer("torch eager", torch_eager))
+    peers.append(Peer("torch.compile", torch_compile, compiles=True))
+    return peers + [Peer("texfilters", native(isa), instruction_set=isa) for isa in instruction_sets()]
+
+
+def as_tensor(output: Any) -> Tensor:
+    """What a peer returned, in the layout of the case."""
+    if isinstance(output, list):
+        return torch.stack([torch.from_numpy(image).movedim(-1, 0) for image in output])
+    return torch.from_numpy(output) if isinstance(output, np.ndarray) else output
+
+
+def _has_ximgproc() -> bool:
+    if not importlib.util.find_spec("cv2"):
+        return False
+    import cv2
+
+    return hasattr(cv2, "ximgproc")
+
+
+def set_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+    torch.ones(1 << 20).add_(1)  # has the threads there before something is timed
+    if _has_ximgproc():
+        import cv2
+
+        cv2.setNumThreads(threads)

@@ -1,0 +1,324 @@
+// Perona-Malik diffusion on the CPU: which thread diffuses what. The arithmetic is in anisotropic_diffusion.simd.h.
+#include "cpu/anisotropic_diffusion.h"
+
+#include <pthread.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "cpu/isa.h"
+#include "cpu/planes.h"
+#include "pixel_math.h"
+
+#define TEXFILTERS_ISA_FILE "cpu/anisotropic_diffusion.simd.h"
+#include "cpu/foreach_isa.h"
+
+namespace texfilters {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// A forked child inherits the parent's OpenMP pool without its threads and would wait for them forever.
+bool in_forked_child = false;
+[[maybe_unused]] const int watch_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; });
+
+// Below this many pixel-iterations a call is done before other threads have woken up.
+constexpr int64_t kWorthThreads = 1 << 15;
+// What bringing all threads together costs, in pixel-iterations of one thread.
+constexpr int64_t kMeeting = 20000;
+
+template <class S, class T>
+DiffusionKernels<S, T> kernels_for(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return avx512::diffusion_kernels<S, T>();
+  if (isa == Isa::avx2) return avx2::diffusion_kernels<S, T>();
+#endif
+  return baseline::diffusion_kernels<S, T>();
+}
+
+// A parameter tensor: one value for all images or one for each.
+class PerImage {
+ public:
+  PerImage(const char* name, const Tensor& tensor, const Tensor& image, int64_t ndim) : step_(tensor.dim() ? 1 : 0) {
+    STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU for an image on the CPU");
+    STD_TORCH_CHECK(tensor.dim() == 0 || (tensor.dim() == 1 && image.dim() == ndim + 2 && tensor.size(0) == image.size(0)),
+                    name, " must have shape [] or [B]");
+    const ScalarType type = tensor.scalar_type();
+    if (type == ScalarType::Int) read<int32_t>(tensor);
+    if (type == ScalarType::Long) read<int64_t>(tensor);
+    if (type == ScalarType::Half) read<c10::Half>(tensor);
+    if (type == ScalarType::BFloat16) read<c10::BFloat16>(tensor);
+    if (type == ScalarType::Float) read<float>(tensor);
+    if (type == ScalarType::Double) read<double>(tensor);
+    STD_TORCH_CHECK(static_cast<int64_t>(values_.size()) == tensor.numel(), name, " must be int32, int64 or floating point");
+  }
+  double operator[](int64_t image) const { return values_[image * step_]; }
+
+ private:
+  template <class T>
+  void read(const Tensor& tensor) {
+    const T* data = static_cast<const T*>(tensor.const_data_ptr());
+    for (int64_t i = 0; i < tensor.numel(); ++i) values_.push_back(static_cast<double>(data[i * (step_ ? tensor.stride(0) : 0)]));
+  }
+
+  int64_t step_;
+  std::vector<double> values_;
+};
+
+template <class S>
+class Diffusion {
+  using T = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+ public:
+  Diffusion(const Tensor& image, const Tensor& output, const PerImage& niter, const PerImage& kappa, const PerImage& gamma,
+          bool coupled, const DiffusionParameters& common)
+      : ndim_(common.volume ? 3 : 2),
+        units_(image, ndim_, coupled),
+        in_(image, static_cast<const S*>(image.const_data_ptr()), ndim_, coupled),
+        out_(output, static_cast<S*>(output.mutable_data_ptr()), ndim_, coupled),
+        units_per_image_(image.dim() == ndim_ + 2 && !units_.empty() ? units_.count / image.size(0) : units_.count),
+        niter_(niter),
+        kappa_(kappa),
+        gamma_(gamma),
+        common_(common),
+        layers_(common.volume ? units_.depth : units_.height),
+        layer_pixels_(units_.channels * units_.width * (common.volume ? units_.height : 1)),
+        kernels_(kernels_for<S, T>(current_isa())) {}
+
+  // Whole units to every thread; those that do not go round are cut into bands for all threads together.
+  void run() const {
+    if (units_.empty()) return;
+    int64_t work = 0;
+    for (int64_t unit = 0; unit < units_.count; ++unit) work += layers_ * layer_pixels_ * steps(unit);
+    const int64_t threads = work < kWorthThreads || in_forked_child ? 1 : torch::stable::get_num_threads();
+    const int64_t left = units_.count % threads, bands = std::min(threads, layers_ / (2 * halo()));
+    const int64_t banded = bands > 1 && 5 * left <= 4 * threads ? left : 0;
+    const int64_t whole = units_.count - banded;
+    run_whole(whole, std::min(threads, whole));
+    for (int64_t unit = whole; unit < units_.count; ++unit) run_banded(unit, bands);
+  }
+
+ private:
+  int64_t steps(int64_t unit) const { return std::max<int64_t>(0, niter_[unit / units_per_image_]); }
+  DiffusionParameters parameters(int64_t unit) const {
+    DiffusionParameters p = common_;
+    p.kappa = kappa_[unit / units_per_image_];
+    p.gamma = gamma_[unit / units_per_image_];
+    return p;
+  }
+
+  void run_whole(int64_t units, int64_t threads) const {
+    std::vector<Buffer<T>> memory;
+    for (int64_t i = 0; i < threads; ++i) memory.push_back(allocate<T>(slab_elements(layers_)));
+    std::atomic<int64_t> next{0};
+    const auto work = [&](int64_t thread, int64_t end) {
+      for (; thread < end; ++thread) {
+        for (int64_t unit; (unit = next.fetch_add(1)) < units;) run_unit(unit, slab(memory[thread].get(), layers_));
+      }
+    };
+    if (threads > 1) {
+      torch::stable::parallel_for(0, threads, 1, work);
+    } else {
+      work(0, threads);
+    }
+  }
+
+  void run_unit(int64_t unit, const Slab<T>& s) const {
+    if (steps(unit) == 0) return copy(unit);
+    read(unit, 0, layers_, s);
+    kernels_.diffuse(s, parameters(unit), steps(unit), false, false);
+    write(unit, 0, layers_, s, 0);
+  }
+
+  // Steps that bands run before they meet, each with as many layers of its neighbors: the work done twice against meetings.
+  int64_t halo() const { return std::max<int64_t>(1, std::lround(std::sqrt(kMeeting / layer_pixels_))); }
+
+  // Bands side by side, each in a slab with `k` layers of its neighbors. After k steps those are worn off, and come anew
+  // from the edges that the neighbors publish: in two sets by turns, so that none is read while it is written.
+  //
+  //   band b-1   ............|=========|
+  //                       |hh|         |hh|         h: halo, k layers; the first and last k layers of = are published
+  //   band b                 |=========|
+  void run_banded(int64_t unit, int64_t bands) const {
+    const int64_t all = steps(unit), k = std::min(halo(), all);
+    if (all == 0) return copy(unit);
+    const auto begin = [&](int64_t band) { return layers_ * band / bands; };
+    const auto front = [&](int64_t band) { return band > 0 ? k : 0; };
+    const auto back = [&](int64_t band) { return band + 1 < bands ? k : 0; };
+    const auto own = [&](int64_t band) { return begin(band + 1) - begin(band); };
+
+    std::vector<Buffer<T>> memory;
+    for (int64_t b = 0; b < bands; ++b) memory.push_back(allocate<T>(slab_elements(front(b) + own(b) + back(b))));
+    const int64_t edge_elements = units_.channels * k * layer_elements(slab(nullptr, 1));
+    const Buffer<T> edges = allocate<T>(2 * bands * 2 * edge_elements);
+    const auto edge = [&](int64_t round, int64_t band, int64_t side) {
+      return edges.get() + ((round % 2 * bands + band) * 2 + side) * edge_elements;
+    };
+
+    for (int64_t done = 0, round = 0; done < all; done += k, ++round) {
+      const int64_t n = std::min(k, all - done);
+      torch::stable::parallel_for(0, bands, 1, [&](int64_t first, int64_t last) {
+        for (int64_t b = first; b < last; ++b) {
+          const Slab<T> s = slab(memory[b].get(), front(b) + own(b) + back(b));
+          if (round == 0) {
+            read(unit, begin(b) - front(b), front(b) + own(b) + back(b), s);
+          } else {
+            if (b > 0) move_layers(s, 0, edge(round - 1, b - 1, 1), k, false);
+            if (b + 1 < bands) move_layers(s, front(b) + own(b), edge(round - 1, b + 1, 0), k, false);
+          }
+          const int64_t unused_front = front(b) ? k - n : 0, unused_back = back(b) ? k - n : 0;
+          kernels_.diffuse(inner(s, unused_front, unused_back), parameters(unit), n, front(b) > 0, back(b) > 0);
+          if (done + n == all) {
+            write(unit, begin(b), own(b), s, front(b));
+          } else {
+            move_layers(s, front(b), edge(round, b, 0), k, true);
+            move_layers(s, front(b) + own(b) - k, edge(round, b, 1), k, true);
+          }
+        }
+      });
+    }
+  }
+
+  Slab<T> slab(T* memory, int64_t layers) const {
+    constexpr int64_t kWidest = 64 / sizeof(T);
+    Slab<T> s{};
+    s.channels = units_.channels;
+    s.depth = common_.volume ? layers : 1;
+    s.height = common_.volume ? units_.height : layers;
+    s.width = units_.width;
+    s.stride = (units_.width / kWidest + 2) * kWidest;
+    s.channel_stride = s.depth * s.height * s.stride;
+    s.workspace = memory;
+    if (memory != nullptr) s.state = memory + s.workspace_elements(common_.volume);
+    return s;
+  }
+  int64_t slab_elements(int64_t layers) const {
+    const Slab<T> s = slab(nullptr, layers);
+    return s.workspace_elements(common_.volume) + s.channels * s.channel_stride;
+  }
+  int64_t layer_elements(const Slab<T>& s) const { return common_.volume ? s.height * s.stride : s.stride; }
+
+  // A slab without its first and last layers.
+  Slab<T> inner(Slab<T> s, int64_t front, int64_t back) const {
+    s.state += front * layer_elements(s);
+    (common_.volume ? s.depth : s.height) -= front + back;
+    return s;
+  }
+
+  void move_layers(const Slab<T>& s, int64_t layer, T* edge, int64_t count, bool out) const {
+    const int64_t size = count * layer_elements(s);
+    for (int64_t c = 0; c < s.channels; ++c) {
+      T* inside = s.state + c * s.channel_stride + layer * layer_elements(s);
+      std::memcpy(out ? edge + c * size : inside, out ? inside : edge + c * size, size * sizeof(T));
+    }
+  }
+
+  void read(int64_t unit, int64_t layer, int64_t count, const Slab<T>& s) const {
+    const S* source = in_.unit(units_, unit) + layer * (common_.volume ? in_.z : in_.y);
+    for_rows(s, 0, count, [&](T* row, int64_t c, int64_t z, int64_t y) {
+      kernels_.read_row(source + c * in_.channel + z * in_.z + y * in_.y, in_.x, row, s.width);
+      std::fill(row + s.width, row + s.stride, T{});
+    });
+  }
+  void write(int64_t unit, int64_t layer, int64_t count, const Slab<T>& s, int64_t from) const {
+    S* target = out_.unit(units_, unit) + layer * (common_.volume ? out_.z : out_.y);
+    for_rows(s, from, count, [&](const T* row, int64_t c, int64_t z, int64_t y) {
+      kernels_.write_row(row, target + c * out_.channel + z * out_.z + y * out_.y, out_.x, s.width);
+    });
+  }
+  template <class F>
+  void for_rows(const Slab<T>& s, int64_t from, int64_t count, const F& f) const {
+    for (int64_t c = 0; c < s.channels; ++c) {
+      T* first = s.state + c * s.channel_stride + from * layer_elements(s);
+      for (int64_t z = 0; z < (common_.volume ? count : 1); ++z) {
+        for (int64_t y = 0; y < (common_.volume ? s.height : count); ++y) f(first + (z * s.height + y) * s.stride, c, z, y);
+      }
+    }
+  }
+
+  // niter 0: the bits as they are.
+  void copy(int64_t unit) const {
+    const S* source = in_.unit(units_, unit);
+    S* target = out_.unit(units_, unit);
+    for (int64_t c = 0; c < units_.channels; ++c) {
+      for (int64_t z = 0; z < units_.depth; ++z) {
+        for (int64_t y = 0; y < units_.height; ++y) {
+          const S* from = source + c * in_.channel + z * in_.z + y * in_.y;
+          S* to = target + c * out_.channel + z * out_.z + y * out_.y;
+          for (int64_t x = 0; x < units_.width; ++x) to[x * out_.x] = from[x * in_.x];
+        }
+      }
+    }
+  }
+
+  int64_t ndim_;
+  Units units_;
+  Planes<const S> in_;
+  Planes<S> out_;
+  int64_t units_per_image_;
+  PerImage niter_, kappa_, gamma_;
+  DiffusionParameters common_;
+  int64_t layers_;        // rows in 2-D, slices in 3-D
+  int64_t layer_pixels_;  // of all coupled channels
+  DiffusionKernels<S, T> kernels_;
+};
+
+Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Tensor& kappa, const Tensor& gamma,
+                             int64_t option, std::string coupling, std::vector<double> spacing, int64_t ndim) {
+  STD_TORCH_CHECK(ndim == 2 || ndim == 3, "ndim must be 2 or 3, got ", ndim);
+  STD_TORCH_CHECK(image.dim() >= ndim, "image must have at least ", ndim, " dimensions, got ", image.dim());
+  STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ", spacing.size());
+  const DiffusionParameters common{static_cast<int>(option), ndim == 3, 0, 0,
+                                   {ndim == 3 ? spacing[0] : 1, spacing[ndim - 2], spacing[ndim - 1]}};
+  const Tensor output = torch::stable::empty_like(image);
+  const auto run = [&](auto element) {
+    Diffusion<decltype(element)>(image, output, PerImage("niter", niter, image, ndim), PerImage("kappa", kappa, image, ndim),
+                                 PerImage("gamma", gamma, image, ndim), coupling == "l2", common)
+        .run();
+  };
+  switch (image.scalar_type()) {
+    case ScalarType::Byte:
+      run(uint8_t{});
+      break;
+    case ScalarType::Half:
+      run(c10::Half{});
+      break;
+    case ScalarType::BFloat16:
+      run(c10::BFloat16{});
+      break;
+    case ScalarType::Float:
+      run(float{});
+      break;
+    case ScalarType::Double:
+      run(double{});
+      break;
+    default:
+      STD_TORCH_CHECK(false, "image must be uint8, float16, bfloat16, float32 or float64");
+  }
+  return output;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CPU, m) { m.impl("anisotropic_diffusion", TORCH_BOX(&anisotropic_diffusion)); }
+
+}  // namespace texfilters

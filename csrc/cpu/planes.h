@@ -1,0 +1,83 @@
+// An image as independent units (a plane or volume; with coupled channels, an image), for any strides.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+namespace texfilters {
+
+// Sizes that input and output share.
+struct Units {
+  std::vector<int64_t> leading;  // sizes of the dimensions that number the units
+  int64_t count = 1;
+  int64_t channels = 1;  // within a unit
+  int64_t depth = 1, height, width;
+
+  Units(const torch::stable::Tensor& image, int64_t ndim, bool coupled) {
+    const auto sizes = image.sizes();
+    const int64_t dims = image.dim(), channel = coupled && dims > ndim ? dims - ndim - 1 : -1;
+    for (int64_t i = 0; i < dims - ndim; ++i) {
+      if (i == channel) {
+        channels = sizes[i];
+      } else {
+        leading.push_back(sizes[i]);
+        count *= sizes[i];
+      }
+    }
+    if (ndim == 3) depth = sizes[dims - 3];
+    height = sizes[dims - 2];
+    width = sizes[dims - 1];
+  }
+
+  bool empty() const { return count * channels * depth * height * width == 0; }
+};
+
+// Where a tensor keeps them.
+template <class S>
+struct Planes {
+  S* data;
+  std::vector<int64_t> leading;  // strides
+  int64_t channel = 0, z = 0, y, x;
+
+  Planes(const torch::stable::Tensor& image, S* data, int64_t ndim, bool coupled) : data(data) {
+    const auto strides = image.strides();
+    const int64_t dims = image.dim();
+    for (int64_t i = 0; i < dims - ndim; ++i) leading.push_back(strides[i]);
+    if (coupled && !leading.empty()) {
+      channel = leading.back();
+      leading.pop_back();
+    }
+    if (ndim == 3) z = strides[dims - 3];
+    y = strides[dims - 2];
+    x = strides[dims - 1];
+  }
+
+  S* unit(const Units& units, int64_t index) const {
+    S* first = data;
+    for (std::size_t i = leading.size(); i-- > 0; index /= units.leading[i]) first += index % units.leading[i] * leading[i];
+    return first;
+  }
+};
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+template <class T>
+using Buffer = std::unique_ptr<T[], Free>;
+
+// Aligned to a cache line, which is also the widest vector.
+template <class T>
+Buffer<T> allocate(int64_t count) {
+  constexpr std::size_t kLine = 64;
+  void* p = std::aligned_alloc(kLine, (static_cast<std::size_t>(count) * sizeof(T) + kLine - 1) / kLine * kLine);
+  if (p == nullptr) throw std::bad_alloc();
+  return Buffer<T>(static_cast<T*>(p));
+}
+
+}  // namespace texfilters

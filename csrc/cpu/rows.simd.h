@@ -1,0 +1,56 @@
+// Reading and writing rows of an image in its own type, for one instruction set (see foreach_isa.h).
+
+#if defined(TEXFILTERS_AVX2) || defined(TEXFILTERS_AVX512)
+// The compiler does not see through the scalar conversion of a half.
+inline int64_t read_halves(const c10::Half* source, float* row, int64_t n) {
+  int64_t x = 0;
+  for (; x + 8 <= n; x += 8) {
+    _mm256_storeu_ps(row + x, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source + x))));
+  }
+  return x;
+}
+inline int64_t write_halves(const float* row, c10::Half* target, int64_t n) {
+  int64_t x = 0;
+  for (; x + 8 <= n; x += 8) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(target + x), _mm256_cvtps_ph(_mm256_loadu_ps(row + x), _MM_FROUND_NINT));
+  }
+  return x;
+}
+#else
+inline int64_t read_halves(const c10::Half*, float*, int64_t) { return 0; }
+inline int64_t write_halves(const float*, c10::Half*, int64_t) { return 0; }
+#endif
+
+// Rounds half to even and saturates.
+inline uint8_t to_uint8(float value) {
+  const float shifted = std::min(std::max(value, 0.0f), 255.0f) + 8388608.0f;  // 2^23: one unit in the last place is 1
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  return static_cast<uint8_t>(bits);
+}
+
+template <class S, class T>
+void read_row(const S* source, int64_t step, T* row, int64_t width) {
+  if (step == 1) {
+    int64_t x = 0;
+    if constexpr (std::is_same_v<S, c10::Half>) x = read_halves(source, row, width);
+    for (; x < width; ++x) row[x] = static_cast<T>(source[x]);
+  } else {
+    for (int64_t x = 0; x < width; ++x) row[x] = static_cast<T>(source[x * step]);
+  }
+}
+
+template <class S, class T>
+void write_row(const T* row, S* target, int64_t step, int64_t width) {
+  const auto convert = [](T value) {
+    if constexpr (std::is_same_v<S, uint8_t>) return to_uint8(value);
+    return static_cast<S>(value);
+  };
+  if (step == 1) {
+    int64_t x = 0;
+    if constexpr (std::is_same_v<S, c10::Half>) x = write_halves(row, target, width);
+    for (; x < width; ++x) target[x] = convert(row[x]);
+  } else {
+    for (int64_t x = 0; x < width; ++x) target[x * step] = convert(row[x]);
+  }
+}

@@ -1,0 +1,97 @@
+"""The native extension; everything else stands in pyproject.toml.
+
+`_C.so` (CPU) and `_C_cuda.so` (CUDA) are plain shared objects on libtorch's stable ABI: no Python in them, and each can
+be missing without the other. Without a compiler the install still works and `_build_info.json` says what it lacks;
+TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_SANITIZE=1 builds with ASan and UBSan.
+"""
+
+import json
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# The oldest libtorch that the library may be loaded into.
+TORCH_TARGET_VERSION = "0x020a000000000000"
+CUDA_ABSENT = "this version has no CUDA C++ kernels; Triton serves on NVIDIA GPUs"
+
+
+def torch_folder() -> Path:
+    """The installed torch, found without importing it: pip's isolated build has none on its path."""
+    for key in ("platlib", "purelib"):
+        folder = Path(sysconfig.get_paths()[key], "torch")
+        if (folder / "include" / "torch" / "csrc" / "stable").is_dir():
+            return folder
+    raise FileNotFoundError("torch >= 2.11 is not installed in this environment: pip install torch first")
+
+
+def native() -> Extension:
+    flags = [
+        "-std=c++17",
+        "-O3",
+        "-fvisibility=hidden",
+        "-ffp-contract=off",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unknown-pragmas",
+    ]
+    link = ["-Wl,-z,defs"]
+    if os.environ.get("TEXFILTERS_SANITIZE") == "1":
+        sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
+        flags, link = flags + sanitize, ["-fsanitize=address,undefined"]
+    return Extension(
+        "texfilters._C",
+        sources=["csrc/ops.cpp", "csrc/cpu/anisotropic_diffusion.cpp"],
+        depends=[str(path) for path in sorted(Path("csrc").rglob("*.h"))],
+        define_macros=[("TORCH_TARGET_VERSION", TORCH_TARGET_VERSION)],
+        include_dirs=["csrc"],
+        extra_compile_args=flags,
+        extra_link_args=link,
+        libraries=["torch_cpu"],
+        language="c++",
+    )
+
+
+class BuildNative(build_ext):
+    def get_ext_filename(self, fullname: str) -> str:
+        return os.path.join(*fullname.split(".")) + ".so"
+
+    def run(self) -> None:
+        info = {"native": {"built": False}, "cuda": {"built": False, "why": CUDA_ABSENT}}
+        try:
+            torch = torch_folder()
+            for extension in self.extensions:
+                extension.include_dirs.append(str(torch / "include"))
+                extension.library_dirs.append(str(torch / "lib"))
+            super().run()
+            info["native"] = {"built": True, "compiler": compiler_version(self.compiler.compiler_cxx[0])}
+        except Exception as error:  # any failure to build leaves a working install, and says why
+            info["native"]["why"] = f"the build failed: {error}"
+        self.write_info(info)
+        required = filter(None, os.environ.get("TEXFILTERS_REQUIRE", "").split(","))
+        for part in required:
+            if not info.get(part, {}).get("built"):
+                raise SystemExit(
+                    f"TEXFILTERS_REQUIRE asks for {part!r}: {info.get(part, {}).get('why', 'no such part')}"
+                )
+        for part in ("native", "cuda"):
+            if not info[part]["built"]:
+                self.warn(f"{part} kernels are not built: {info[part]['why']}")
+
+    def write_info(self, info: dict) -> None:
+        folder = Path("." if self.inplace else self.build_lib, "texfilters")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "_build_info.json").write_text(json.dumps(info, indent=2) + "\n")
+
+    def get_outputs(self) -> list[str]:
+        return [path for path in super().get_outputs() if os.path.exists(path)]
+
+
+def compiler_version(compiler: str) -> str:
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+
+
+setup(ext_modules=[native()], cmdclass={"build_ext": BuildNative})

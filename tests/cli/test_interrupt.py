@@ -1,0 +1,65 @@
+"""Ctrl-C and its relatives: the process ends at once, with the right code, and leaves nothing half-written."""
+
+import signal
+import time
+
+import pytest
+from cli_helpers import files_in, finish, start
+from PIL import Image
+
+
+def wait_for(condition, process) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def stop(process, number: int):
+    sent = time.monotonic()
+    process.send_signal(number)
+    outcome = finish(process)
+    assert time.monotonic() - sent < 5
+    return outcome
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_files_are_being_written(tmp_path, small, number):
+    (tmp_path / "source").mkdir()
+    for i in range(9):
+        small.save(tmp_path / "source" / f"{i}.png")
+    target = tmp_path / "target"
+    # A disk so slow that the signal comes while temporary files lie there.
+    slow = "import os, time; os.fsync = lambda file: time.sleep(60)"
+    process = start("suppress", tmp_path / "source", target, "--workers", "3", before=slow)
+    wait_for(lambda: len(files_in(target)) == 3, process)
+    outcome = stop(process, number)
+    assert outcome.code == 128 + number
+    assert outcome.err == "texfilters: interrupted\n"
+    assert files_in(target) == set()
+
+
+def test_while_kernels_compute(tmp_path, astronaut):
+    (tmp_path / "source").mkdir()
+    astronaut.crop((0, 0, 40, 40)).save(tmp_path / "source" / "0.png")
+    astronaut.resize((2000, 2000)).save(tmp_path / "source" / "1.png", compress_level=1)
+    target = tmp_path / "target"
+    process = start("suppress", tmp_path / "source", target, "--niter", "3000")
+    wait_for(lambda: files_in(target) == {"0.png"}, process)
+    assert stop(process, signal.SIGINT).code == 130
+    assert files_in(target) == {"0.png"}
+    with Image.open(target / "0.png") as image:
+        image.load()
+
+
+def test_compare_while_a_kernel_computes(tmp_path, astronaut):
+    astronaut.resize((2000, 2000)).save(tmp_path / "a.png", compress_level=1)
+    busy = (
+        "import texfilters.cli.filters as f; apply = f.apply\n"
+        f"f.apply = lambda *a: (open({str(tmp_path / 'started')!r}, 'w').close(), apply(*a))[1]"
+    )
+    process = start("compare", "a.png", "--niter", "3000", cwd=tmp_path, before=busy)
+    wait_for((tmp_path / "started").exists, process)
+    assert stop(process, signal.SIGINT).code == 130
+    assert files_in(tmp_path) == {"a.png", "started"}

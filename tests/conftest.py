@@ -1,0 +1,46 @@
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import texfilters
+from texfilters import _backends
+
+from variants import VARIANTS
+
+
+def pytest_report_header(config):
+    return [
+        f"texfilters {texfilters.__version__} on {' '.join(_backends.available('cpu'))}; variants: {' '.join(VARIANTS)}",
+        f"TEXFILTERS_REQUIRE={os.environ.get('TEXFILTERS_REQUIRE', '')}",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_every_time():
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_threads_afterwards():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, monkeypatch):
+    """Every compiled variant of the CPU backend in turn: a function with the signature of the public one."""
+    monkeypatch.setenv("TEXFILTERS_ISA", request.param)
+    return lambda *args, **kwargs: texfilters.anisotropic_diffusion(*args, backend="native", **kwargs)
+
+
+@pytest.fixture(scope="session")
+def photo():
+    """A photo with texture and edges, `[3, 256, 320]` uint8."""
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image")
+    return torch.from_numpy(data.astronaut()).movedim(-1, 0)[:, :256, 80:400].contiguous()

@@ -1,0 +1,177 @@
+"""The op as torch sees it: opcheck, gradcheck, torch.compile, and what gradients cost."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.library import opcheck
+
+from texfilters import _backends, anisotropic_diffusion
+from texfilters._ops import anisotropic_diffusion as op
+
+BACKENDS = [name for name in ("native", "reference") if name in _backends.available("cpu")]
+
+
+def cases():
+    for option in (1, 2, 3):
+        for coupling in ("none", "l2"):
+            yield {"option": option, "coupling": coupling}
+    yield {"spacing": (1.0, 2.0)}
+    yield {"ndim": 3, "spacing": (1.0, 2.0, 1.5), "coupling": "l2"}
+
+
+def image_for(case, **kwargs):
+    return torch.rand((2, 2, 3, 4, 5)[: case.get("ndim", 2) + 2], dtype=torch.float64, **kwargs)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", [*cases()], ids=str)
+def test_gradcheck(case, backend):
+    image = image_for(case, requires_grad=True)
+    kappa = torch.tensor([0.7, 1.2], dtype=torch.float64, requires_grad=True)
+    gamma = torch.tensor(0.11, dtype=torch.float64, requires_grad=True)
+    for niter in (0, 1, 5, torch.tensor([2, 5])):
+        assert torch.autograd.gradcheck(
+            lambda *inputs, n=niter: anisotropic_diffusion(inputs[0], n, *inputs[1:], backend=backend, **case),
+            (image, kappa, gamma),
+        )
+
+
+@pytest.mark.parametrize("case", [*cases()], ids=str)
+def test_the_gradient_is_that_of_the_reference_under_autograd(case):
+    from texfilters import reference
+
+    image = image_for(case, requires_grad=True)
+    kappa = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    weight = torch.rand_like(image)
+    ndim = case.get("ndim", 2)
+    u = image
+    for _ in range(10):
+        u = reference.diffusion_step(
+            u, kappa, torch.tensor(0.1, dtype=torch.float64), case.get("option", 1), case.get("coupling", "none"),
+            list(case.get("spacing") or [1.0] * ndim),
+        )  # fmt: skip
+    expected = torch.autograd.grad((u * weight).sum(), (image, kappa))
+    result = torch.autograd.grad((anisotropic_diffusion(image, 10, kappa, **case) * weight).sum(), (image, kappa))
+    for a, b in zip(result, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_gradients_in_the_images_dtype(dtype):
+    image = (torch.rand(2, 3, 8, 9) * 255).to(dtype).requires_grad_()
+    anisotropic_diffusion(image, 3, 20.0).float().square().sum().backward()
+    exact = image.detach().double().requires_grad_()
+    anisotropic_diffusion(exact, 3, 20.0).square().sum().backward()
+    assert image.grad.dtype == dtype
+    assert (image.grad - exact.grad).abs().max() / exact.grad.abs().max() < 4 * torch.finfo(dtype).eps
+
+
+def test_kappa_is_learned_in_its_own_dtype_and_shape():
+    image = torch.rand(3, 1, 8, 8) * 255
+    for kappa in (torch.tensor(20.0, requires_grad=True), torch.tensor([10.0, 20.0, 30.0], requires_grad=True)):
+        anisotropic_diffusion(image, 4, kappa).std().backward()
+        assert kappa.grad.shape == kappa.shape
+        assert kappa.grad.dtype == torch.float32
+        assert (kappa.grad < 0).all()  # a higher threshold smooths more
+
+
+def test_images_with_zero_steps_pass_their_gradient_on():
+    image = torch.rand(2, 1, 5, 5, requires_grad=True)
+    weight = torch.rand_like(image)
+    (anisotropic_diffusion(image, torch.tensor([0, 3]), 0.3) * weight).sum().backward()
+    assert torch.equal(image.grad[0], weight[0])
+    assert not torch.equal(image.grad[1], weight[1])
+
+
+def test_a_uint8_image_has_no_gradient():
+    kappa = torch.tensor(20.0, requires_grad=True)
+    result = anisotropic_diffusion(torch.zeros(3, 4, 4, dtype=torch.uint8), 2, kappa)
+    assert not result.requires_grad
+
+
+def test_a_second_derivative_is_refused():
+    image = torch.rand(1, 5, 5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(anisotropic_diffusion(image, 2, 0.3).square().sum(), image, create_graph=True)
+    with pytest.raises(RuntimeError, match="anisotropic_diffusion is differentiable once"):
+        gradient.sum().backward()
+
+
+def test_memory_grows_with_the_square_root_of_niter():
+    """100 steps of a 1 MiB image: autograd through the steps keeps several images for each, over 500 MiB."""
+    script = """
+import resource, torch
+from texfilters import anisotropic_diffusion
+image = (torch.rand(512, 512) * 255).requires_grad_()
+anisotropic_diffusion(image, 2, 20.0).sum().backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+anisotropic_diffusion(image, 100, 20.0).sum().backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 60  # 10 checkpoints, 10 states of a segment, and what a step itself takes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_opcheck(backend):
+    kappa, gamma = torch.tensor([0.5, 0.7], requires_grad=True), torch.tensor(0.1, requires_grad=True)
+    for image in (
+        torch.rand(2, 3, 5, 6, requires_grad=True),
+        torch.rand(2, 3, 5, 6).contiguous(memory_format=torch.channels_last),
+        torch.zeros(2, 3, 5, 6, dtype=torch.uint8),
+        torch.rand(2, 3, 6, 5).mT,
+        torch.rand(2, 0, 6, 5),
+    ):
+        for coupling in ("none", "l2"):
+            opcheck(op, (image, torch.tensor([2, 0], dtype=torch.int32), kappa, gamma, 1, coupling, [1.0, 1.0], 2, backend))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_compiled_without_a_break(backend):
+    def work(image, niter, kappa):
+        return anisotropic_diffusion(image * 2, niter, kappa, backend=backend).relu().mean((2, 3))
+
+    compiled = torch.compile(work, fullgraph=True)
+    image = torch.rand(2, 3, 8, 9, requires_grad=True)
+    kappa = torch.tensor([0.5, 0.7], requires_grad=True)
+    for niter in (torch.tensor([3, 1]), torch.tensor([2, 4]), 3):
+        results = [f(image, niter, kappa) for f in (work, compiled)]
+        assert torch.allclose(*results, atol=1e-6)
+        gradients = [torch.autograd.grad(r.sum(), (image, kappa)) for r in results]
+        for a, b in zip(*gradients, strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_compiled_with_python_numbers():
+    compiled = torch.compile(lambda u: anisotropic_diffusion(u, 3, 20.0, 0.2, option=2, coupling="l2"), fullgraph=True)
+    image = torch.randint(0, 256, (3, 9, 10), dtype=torch.uint8)
+    assert torch.equal(compiled(image), anisotropic_diffusion(image, 3, 20.0, 0.2, option=2, coupling="l2"))
+
+
+def test_compiled_with_changing_python_numbers():
+    compiled = torch.compile(lambda u, n, k, g: anisotropic_diffusion(u, n, k, g), fullgraph=True)
+    image = torch.rand(3, 9, 10) * 255
+    for numbers in ((3, 20.0, 0.1), (4, 21.5, 0.1), (5, 7.0, 0.2), (0, 7.0, 0.25)):
+        assert torch.equal(compiled(image, *numbers), anisotropic_diffusion(image, *numbers))
+
+
+def test_values_are_checked_in_compiled_code_too():
+    compiled = torch.compile(lambda u, k: anisotropic_diffusion(u, 3, k), fullgraph=True)
+    with pytest.raises(ValueError, match="kappa must be > 0, got -1"):
+        compiled(torch.rand(3, 5, 5), torch.tensor(-1.0))
+
+
+def test_meta_tensors_have_a_shape():
+    image = torch.empty(2, 3, 4, 5, device="meta").contiguous(memory_format=torch.channels_last)
+    result = anisotropic_diffusion(image, 3, backend="reference")
+    assert result.shape == image.shape
+    assert result.stride() == image.stride()
+
+
+def test_under_autocast_nothing_changes():
+    image = torch.rand(3, 9, 9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = anisotropic_diffusion(image, 3, 0.3)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, anisotropic_diffusion(image, 3, 0.3))

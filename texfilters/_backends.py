@@ -1,0 +1,133 @@
+"""Which backends exist, are built and are preferred.
+
+A backend is a namespace with the same function names: `texfilters.reference`, `texfilters._triton`,
+`torch.ops.texfilters_native`. Inside native, torch's own dispatcher picks CPU or CUDA.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from texfilters import reference
+from texfilters._version import __version__
+
+BACKENDS = ("native", "triton", "reference")
+PREFERENCE = {"cpu": ("native", "reference"), "cuda": ("native", "triton", "reference")}
+
+_FOLDER = Path(__file__).parent
+_LIBRARIES = {"cpu": "_C.so", "cuda": "_C_cuda.so"}
+
+
+def namespace(backend: str) -> Any:
+    if backend == "native":
+        return torch.ops.texfilters_native
+    if backend == "triton":
+        from texfilters import _triton
+
+        return _triton
+    return reference
+
+
+def resolve(backend: str | None, device: str) -> str:
+    """The backend that will run: the one asked for, or the first in the device's order of preference that is there."""
+    if backend is None:
+        if device not in PREFERENCE:
+            raise RuntimeError(
+                f"no backend for device {device!r}: move the image to one of {', '.join(map(repr, PREFERENCE))}, "
+                "or pass backend='reference'"
+            )
+        return next(name for name in PREFERENCE[device] if _absence(name, device) is None)
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be None or one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    why = _absence(backend, device)
+    if why is not None:
+        raise RuntimeError(f"backend {backend!r} is not available for device {device!r}: {why}")
+    return backend
+
+
+def available(device: str) -> list[str]:
+    """All backends that can run on a device, in the order of preference, then those that must be asked for."""
+    return [name for name in dict.fromkeys((*PREFERENCE.get(device, ()), *BACKENDS)) if _absence(name, device) is None]
+
+
+def show_config() -> None:
+    """Print what is built, for which instruction sets and architectures, and why anything is absent."""
+    print(config())
+
+
+def config() -> str:
+    """The text that `show_config` prints."""
+    lines = [
+        f"texfilters {__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        f"cpu: {torch.get_num_threads()} threads",
+    ]
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            major, minor = torch.cuda.get_device_capability(i)
+            lines.append(f"cuda:{i}: {torch.cuda.get_device_name(i)}, sm_{major}{minor}")
+    else:
+        lines.append("cuda: no device")
+    for device in PREFERENCE:
+        for name in dict.fromkeys((*PREFERENCE[device], *BACKENDS)):
+            why = _absence(name, device)
+            lines.append(f"{name} on {device}: " + (_details(name, device) if why is None else f"absent, {why}"))
+    return "\n".join(lines)
+
+
+def _absence(backend: str, device: str) -> str | None:
+    """None if the backend can run on the device, else the reason why not."""
+    if backend == "reference":
+        return None
+    return _ABSENCE.get((backend, device), f"it is written for {' and '.join(PREFERENCE)}")
+
+
+def _details(backend: str, device: str) -> str:
+    if backend == "native" and device == "cpu":
+        return f"instruction set {torch.ops.texfilters_native.instruction_set()}, {build_info()['native']['compiler']}"
+    if backend == "triton":
+        return f"triton {importlib.import_module('triton').__version__}"
+    return "there"
+
+
+def build_info() -> dict[str, Any]:
+    """What the build wrote about itself."""
+    path = _FOLDER / "_build_info.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _load(device: str) -> str | None:
+    """Load a library of kernels; None if that went well, else the reason why not."""
+    path = _FOLDER / _LIBRARIES[device]
+    if not path.exists():
+        part = "native" if device == "cpu" else device
+        return build_info().get(part, {}).get("why", f"{path.name} was not built; install again with a C++ compiler")
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        return f"{path.name} does not load: {error}"
+    return None
+
+
+def _triton_absence(device: str) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    if device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        return "Triton reaches the CPU through its interpreter only: set TRITON_INTERPRET=1 before the start"
+    return None
+
+
+# Looked up once, at import: plain values, which torch.compile can trace.
+_ABSENCE = {("native", device): _load(device) for device in _LIBRARIES}
+_ABSENCE |= {("triton", device): _triton_absence(device) for device in PREFERENCE}
+
+for _part in filter(None, os.environ.get("TEXFILTERS_REQUIRE", "").split(",")):
+    _device = {"native": "cpu", "cuda": "cuda"}.get(_part)
+    _why = _ABSENCE["native", _device] if _device else "no such part; parts are native and cuda"
+    if _why is not None:
+        raise ImportError(f"TEXFILTERS_REQUIRE asks for {_part!r}, which is absent: {_why}")

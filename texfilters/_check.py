@@ -1,0 +1,173 @@
+"""One small function per rule; every error message of the library is written here, once.
+
+A message names the thing, the rule and the value. Types, shapes and Python numbers are checked before an op is called;
+`cpu_values` runs inside the op's body, which torch.compile does not trace, and never reads a value on a device.
+"""
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# The bound on gamma may be met in float32 (1/6 rounds up), so it gives way by float32's rounding.
+_SLACK = 1 + 1e-6
+
+
+def image(value: Any, ndim: int) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"image must be a torch.Tensor, got {_type_name(value)}{_conversion(value)}")
+    if value.dtype not in DTYPES:
+        raise TypeError(f"image must be uint8, float16, bfloat16, float32 or float64, got {_dtype_name(value.dtype)}")
+    if value.layout != torch.strided:
+        raise TypeError(f"image must be a dense (strided) tensor, got layout {value.layout}")
+    if value.ndim < ndim:
+        axes = "[..., H, W]" if ndim == 2 else "[..., D, H, W]"
+        raise ValueError(f"image must have at least {ndim} dimensions, {axes}, got shape {tuple(value.shape)}")
+    return value
+
+
+def choice(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    if isinstance(value, bool) or not any(value == a and type(value) is type(a) for a in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return value
+
+
+def spacing(value: Any, ndim: int, name: str = "spacing") -> list[float]:
+    if value is None:
+        return [1.0] * ndim
+    if isinstance(value, Tensor | str) or not hasattr(value, "__len__"):
+        raise TypeError(f"{name} must be None or a sequence of {ndim} numbers, got {_type_name(value)}")
+    if len(value) != ndim:
+        raise ValueError(f"{name} must have one number for each of the {ndim} axes, got {len(value)}")
+    for s in value:
+        if not _is_number(s):
+            raise TypeError(f"{name} must hold numbers, got {_type_name(s)}")
+        if not 0 < s < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {s}")
+    return [float(s) for s in value]
+
+
+def niter(value: Any, image: Tensor, ndim: int) -> Tensor:
+    """An int32 tensor, `[]` or `[B]`, on the CPU or on the image's device."""
+    if isinstance(value, Tensor):
+        if value.dtype not in (torch.int32, torch.int64):
+            raise TypeError(f"niter must be an int32 or int64 tensor, got {_dtype_name(value.dtype)}")
+        return _parameter_tensor("niter", value, image, ndim).to(torch.int32)
+    if not _is_number(value):
+        raise TypeError(f"niter must be a whole number or an integer tensor, got {_type_name(value)}")
+    if not isinstance(value, int) and not (math.isfinite(value) and value == int(value)):
+        raise ValueError(f"niter must be a whole number, got {value}")
+    _niter_value(value)
+    return torch.scalar_tensor(int(value), dtype=torch.int32)
+
+
+def positive(name: str, value: Any) -> float:
+    """A Python number above 0."""
+    if not (value := _number(name, value)) > 0:
+        raise ValueError(f"{name} must be > 0, got {value}")
+    return value
+
+
+def gamma_limit(spacing: list[float]) -> float:
+    """The largest step for which the explicit scheme is stable."""
+    return 0.5 / sum(1 / s for s in spacing)
+
+
+def kappa(value: Any, image: Tensor, ndim: int) -> Tensor:
+    """A floating point tensor, `[]` or `[B]`, on the CPU or on the image's device."""
+    if isinstance(value, Tensor):
+        return _floating_tensor("kappa", value, image, ndim)
+    return torch.scalar_tensor(positive("kappa", value), dtype=torch.float64)
+
+
+def gamma(value: Any, image: Tensor, spacing: list[float]) -> Tensor:
+    """A floating point tensor, `[]` or `[B]`, on the CPU or on the image's device."""
+    if isinstance(value, Tensor):
+        return _floating_tensor("gamma", value, image, len(spacing))
+    return torch.scalar_tensor(_gamma_value(_number("gamma", value), spacing), dtype=torch.float64)
+
+
+def cpu_values(niter: Tensor, kappa: Tensor, gamma: Tensor, spacing: list[float]) -> None:
+    """The values of parameter tensors that live on the CPU; on a device they are left alone."""
+    for value in _values(niter):
+        _niter_value(value)
+    for value in _values(kappa):
+        positive("kappa", value)
+    for value in _values(gamma):
+        _gamma_value(value, spacing)
+
+
+def _niter_value(value: float) -> None:
+    if value < 0:
+        raise ValueError(f"niter must be >= 0, got {value}")
+    if value > 2**31 - 1:
+        raise ValueError(f"niter must be at most 2147483647, got {value}")
+
+
+def _gamma_value(value: float, spacing: list[float]) -> float:
+    limit = gamma_limit(spacing)
+    if not 0 < value <= limit * _SLACK:
+        scale = f" with spacing {spacing}" if set(spacing) != {1.0} else ""
+        raise ValueError(
+            f"gamma must lie in (0, {limit:.6g}] for {len(spacing)}-D diffusion{scale} to stay stable, got {value}"
+        )
+    return value
+
+
+def _values(parameter: Tensor) -> list[float]:
+    return parameter.reshape(-1).tolist() if parameter.device.type == "cpu" else []
+
+
+def _number(name: str, value: Any) -> float:
+    if not _is_number(value):
+        raise TypeError(f"{name} must be a number or a floating point tensor, got {_type_name(value)}")
+    return float(value)
+
+
+def _floating_tensor(name: str, value: Tensor, image: Tensor, ndim: int) -> Tensor:
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be a floating point tensor, got {_dtype_name(value.dtype)}")
+    return _parameter_tensor(name, value, image, ndim)
+
+
+def _parameter_tensor(name: str, value: Tensor, image: Tensor, ndim: int) -> Tensor:
+    if value.device.type != "cpu" and value.device != image.device:
+        raise ValueError(f"{name} must be on the CPU or on the image's device {image.device}, got {value.device}")
+    if value.ndim > 1:
+        raise ValueError(f"{name} must have shape [] or [B], got {tuple(value.shape)}")
+    if value.ndim == 1:
+        if image.ndim != ndim + 2:
+            axes = "[B, C, H, W]" if ndim == 2 else "[B, C, D, H, W]"
+            raise ValueError(f"{name} with one value an image needs an image of shape {axes}, got {tuple(image.shape)}")
+        if len(value) != len(image):
+            raise ValueError(f"{name} must have one value for each of the {len(image)} images, got {len(value)}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _conversion(value: Any) -> str:
+    """How to turn what users of NumPy and Pillow have at hand into a tensor."""
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    if kind == "numpy.ndarray":
+        if value.ndim == 3 and value.shape[-1] in (1, 3, 4):
+            return "; convert it with torch.from_numpy(image).movedim(-1, 0)"
+        return "; convert it with torch.from_numpy(image)"
+    if kind.startswith("PIL."):
+        return "; convert it with torchvision.transforms.v2.functional.pil_to_tensor(image)"
+    return ""
+
+
+def _type_name(value: Any) -> str:
+    module, name = type(value).__module__, type(value).__qualname__
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,54 @@
+"""Per-pixel maths for every Triton kernel: plain functions of tiles, the same in float32 and float64."""
+
+import math
+
+import triton
+import triton.language as tl
+
+# conductance() takes (d * difference_scale)**2, so that everything constant is paid for once an image, not once an edge.
+_ROOT_LOG2E = tl.constexpr(math.sqrt(math.log2(math.e)))  # exp(-(d/kappa)**2) = exp2(-(d * _ROOT_LOG2E / kappa)**2)
+_TUKEY_SCALE = tl.constexpr(2**-0.75)  # 0.5 * (1 - d**2 / (2 kappa**2))**2 = (_TUKEY_TOP - (d * _TUKEY_SCALE / kappa)**2)**2
+_TUKEY_TOP = tl.constexpr(2**-0.5)
+_ROUND_TO_INTEGER = tl.constexpr(2.0**23)  # float32 holds no fraction from here on
+
+
+@triton.jit
+def difference_scale(kappa, OPTION: tl.constexpr):
+    """What to multiply differences by before `conductance`; NaN unless kappa > 0, since no host may have checked it."""
+    if OPTION == 1:
+        scale = _ROOT_LOG2E / kappa
+    elif OPTION == 2:
+        scale = 1.0 / kappa
+    else:
+        scale = _TUKEY_SCALE / kappa
+    return tl.where(kappa > 0, scale, float("nan"))
+
+
+@triton.jit
+def conductance(square, OPTION: tl.constexpr):
+    """g of a squared, scaled difference: 1 exponential, 2 rational, 3 Tukey's biweight. NaN gives NaN."""
+    if OPTION == 1:
+        return tl.exp2(-square)
+    elif OPTION == 2:
+        # 1 / (1 + square) to about two units in the last place; the division takes 20 instructions, this takes two.
+        root = tl.rsqrt(1.0 + square)
+        return root * root
+    else:
+        rest = tl.maximum(_TUKEY_TOP - square, 0.0, propagate_nan=tl.PropagateNan.ALL)
+        return rest * rest
+
+
+@triton.jit
+def flux(difference, scale, OPTION: tl.constexpr):
+    """What flows along one edge. Both its ends call this with the same difference, hence get the same bits."""
+    scaled = difference * scale
+    return conductance(scaled * scaled, OPTION) * difference
+
+
+@triton.jit
+def from_compute_dtype(u, dtype: tl.constexpr):
+    """To the dtype of an image; to uint8 by rounding half to even, saturated, NaN as 0."""
+    if dtype == tl.uint8:
+        u = tl.minimum(tl.where(u > 0, u, 0.0), 255.0)  # the comparison is false for NaN
+        u = (u + _ROUND_TO_INTEGER) - _ROUND_TO_INTEGER
+    return u.to(dtype)

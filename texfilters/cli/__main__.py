@@ -1,0 +1,3 @@
+from texfilters.cli import main
+
+main()

@@ -1,0 +1,154 @@
+"""Image files to images and back, without losing silently what a file holds."""
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from texfilters.cli import atomic
+
+# By suffix: the format, and the modes that it holds and gives back when the file is read again.
+_JPEG = ("JPEG", ("L", "RGB", "CMYK"))
+_TIFF = ("TIFF", ("L", "LA", "RGB", "RGBA", "CMYK", "I;16"))
+SUFFIXES = {
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".png": ("PNG", ("L", "LA", "RGB", "RGBA", "I;16")),
+    ".webp": ("WEBP", ("L", "LA", "RGB", "RGBA")),
+    ".bmp": ("BMP", ("L", "RGB")),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".ppm": ("PPM", ("L", "RGB", "I;16")),
+    ".pgm": ("PPM", ("L", "I;16")),
+}
+
+# A file may bear another suffix than its content calls for, GIF included; other decoders, some of which start programs,
+# stay closed to it.
+_READ = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+
+_DIRECT = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
+_OPAQUE = {"1": "L", "P": "RGB"}
+_TRANSPARENT = {"1": "LA", "L": "LA", "P": "RGBA", "PA": "RGBA", "RGB": "RGBA"}
+
+# What a TIFF's directory says of how its pixels are stored (size, compression, strips, tiles, palette, JPEG tables),
+# and blocks that are not EXIF (XMP, IPTC, Photoshop, ICC): no part of the EXIF that goes along.
+_STORAGE_TAGS = frozenset(
+    tag
+    for first, last in (
+        *((254, 259), (262, 266), (273, 273), (277, 281), (284, 284), (290, 293), (297, 297), (301, 301)),
+        *((317, 325), (330, 330), (332, 347), (512, 521), (529, 532), (700, 700), (33723, 33723), (34377, 34377)),
+        (34675, 34675),
+    )
+    for tag in range(first, last + 1)
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    image: Image.Image  # L, LA, RGB, RGBA, CMYK or I;16
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+
+
+def suffix_of(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def is_image(path: str) -> bool:
+    """Whether a path's suffix is one of those that are read and written."""
+    return suffix_of(path) in SUFFIXES
+
+
+def read(path: str) -> Picture:
+    """Decode a file. Raises OSError or ValueError for what cannot be read, or not without losing a part of it."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("not a regular file")
+    try:
+        opened = Image.open(path, formats=_READ)
+    except Image.UnidentifiedImageError:
+        raise ValueError("not an image, or one that is damaged at its beginning") from None
+    with opened as image:
+        # The further frames of an MPO, a camera's JPEG, are previews and depth maps of the first.
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise ValueError(f"{frames} frames; only files of one frame can be written back whole")
+        if _has_deep_colors(image):
+            raise ValueError("16 bits a channel in color, of which Pillow reads 8")
+        deep_gray = _has_deep_gray(image)  # before load() forgets the layout of the file
+        image.load()
+        pixels = _sixteen_bits(image) if deep_gray else _in_a_direct_mode(image)
+        return Picture(pixels, _exif(image), image.info.get("icc_profile"))
+
+
+def write(picture: Picture, path: str, quality: int = 95) -> None:
+    """Encode to the format of the suffix, then write at once; folders are made where they are missing."""
+    suffix, mode = suffix_of(path), picture.image.mode
+    form, modes = SUFFIXES[suffix]
+    if mode not in modes:
+        raise ValueError(f"{suffix} cannot hold an image of mode {mode}")
+    options: dict[str, Any] = {"quality": quality} if form in ("JPEG", "WEBP") else {}
+    if form == "JPEG":
+        options["subsampling"] = 0  # full chroma: half of it would be a filter of its own
+    if form == "WEBP":
+        options["exact"] = True  # keeps the color below alpha 0
+    if picture.exif:
+        options["exif"] = picture.exif
+    if picture.icc_profile and not (form == "WEBP" and mode in ("L", "LA")):  # WebP would store RGB with a gray profile
+        options["icc_profile"] = picture.icc_profile
+    data = io.BytesIO()
+    picture.image.save(data, form, **options)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    atomic.write(path, data.getbuffer())
+
+
+def _in_a_direct_mode(image: Image.Image) -> Image.Image:
+    transparent = image.has_transparency_data
+    if image.mode in _DIRECT and not (transparent and image.mode in _TRANSPARENT):
+        return image
+    target = (_TRANSPARENT if transparent else _OPAQUE).get(image.mode)
+    if target is None:
+        raise ValueError(f"mode {image.mode} is not among 1, P, L, LA, RGB, RGBA, CMYK and 16-bit gray")
+    return image.convert(target)
+
+
+def _sixteen_bits(image: Image.Image) -> Image.Image:
+    """In one byte order, from Pillow's several 16-bit modes, or the 32 bits that it reads some 16-bit files into."""
+    if image.has_transparency_data:
+        raise ValueError("16 bits with a transparent level, which has no meaning after filtering")
+    return Image.frombytes("I;16", image.size, np.asarray(image).astype("<u2").tobytes())
+
+
+def _has_deep_gray(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or (image.mode == "I" and (image.format == "PPM" or ";16" in _raw_mode(image)))
+
+
+def _has_deep_colors(image: Any) -> bool:
+    """Whether Pillow would drop half the bits of a color file without a word."""
+    if image.mode.startswith(("I", "F")):
+        return False
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (1,))) > 8
+    if image.format == "PPM":
+        return bool(image.tile) and isinstance(image.tile[0][3], tuple) and image.tile[0][3][1] > 255
+    return image.format == "PNG" and ";16" in _raw_mode(image)
+
+
+def _raw_mode(image: Any) -> str:
+    """Pillow's name for the layout of the samples in the file."""
+    arguments = image.tile[0][3] if image.tile else ""
+    return arguments if isinstance(arguments, str) else str(arguments[0])
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    raw = image.info.get("exif")
+    if not raw:
+        exif = image.getexif()  # of a TIFF, or of a PNG that keeps it in a text chunk
+        for tag in _STORAGE_TAGS & set(exif):
+            del exif[tag]
+        raw = exif.tobytes() if len(exif) else b""
+    # Pillow gives a WebP's without the header and writes a JPEG's as it comes.
+    return raw if not raw or raw.startswith(b"Exif\0\0") else b"Exif\0\0" + raw

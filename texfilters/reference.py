@@ -1,0 +1,79 @@
+"""The definition of every filter in plain torch: the specification that all backends are tested against.
+
+Written to be read beside the paper's formula, not to be fast. Works on any device, in float64 if the image is, and with
+the same arguments as every other backend. Arguments are taken as checked: see `functional.py`.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def anisotropic_diffusion(
+    image: Tensor,  # [..., H, W], ndim=3: [..., D, H, W]
+    niter: Tensor,  # [] or [B]
+    kappa: Tensor,  # [] or [B]
+    gamma: Tensor,  # [] or [B]
+    option: int,
+    coupling: str,
+    spacing: list[float],  # [ndim]
+    ndim: int,
+) -> Tensor:
+    """Perona and Malik 1990, conductances and discretization as in MedPy; see `functional.anisotropic_diffusion`."""
+    u = image.to(compute_dtype(image.dtype), copy=True)
+    for t in range(largest(niter)):
+        u = torch.where(per_image(niter, u) > t, diffusion_step(u, kappa, gamma, option, coupling, spacing), u)
+    return from_compute_dtype(u, image.dtype)
+
+
+def diffusion_step(u: Tensor, kappa: Tensor, gamma: Tensor, option: int, coupling: str, spacing: list[float]) -> Tensor:
+    """One explicit step: `u + gamma * sum_i (F_i[x] - F_i[x - e_i])`, all axes from the same old u."""
+    ndim = len(spacing)
+    kappa, gamma = positive_or_nan(per_image(kappa, u)), per_image(gamma, u)
+    divergence = torch.zeros_like(u)
+    for i, s in enumerate(spacing):
+        axis = i - ndim
+        d = u.diff(dim=axis)  # the edges of the grid along this axis; none of them leaves the image
+        square = d.square()
+        if coupling == "l2" and u.ndim > ndim:
+            square = square.sum(dim=-ndim - 1, keepdim=True)  # one conductance for all channels
+        flux = conductance(square, kappa, option) * d / s
+        last = [0, 0] * (-1 - axis)  # F.pad counts the axes from the last one
+        divergence = divergence + pad(flux, [*last, 0, 1]) - pad(flux, [*last, 1, 0])
+    return u + gamma * divergence
+
+
+def conductance(square: Tensor, kappa: Tensor, option: int) -> Tensor:
+    """g of a squared difference: 1 exponential and 2 rational (Perona and Malik), 3 Tukey's biweight (Black et al.)."""
+    if option == 1:
+        return torch.exp(-square / kappa**2)
+    if option == 2:
+        return 1 / (1 + square / kappa**2)
+    return 0.5 * (1 - square / (2 * kappa**2)).clamp(min=0) ** 2
+
+
+def largest(niter: Tensor) -> int:
+    """The number of iterations that the longest sample takes; 0 for an empty batch."""
+    return max(0, int(niter.max())) if niter.numel() else 0
+
+
+def per_image(parameter: Tensor, u: Tensor) -> Tensor:
+    """A parameter on the image's device, `[B]` shaped to broadcast against `[B, C, ...]`."""
+    parameter = parameter.to(u.device, u.dtype if parameter.is_floating_point() else None)
+    return parameter.reshape(-1, *[1] * (u.ndim - 1)) if parameter.ndim else parameter
+
+
+def positive_or_nan(parameter: Tensor) -> Tensor:
+    """What the host may not read, it cannot refuse: a value out of range on a device yields NaN."""
+    return torch.where(parameter > 0, parameter, torch.nan)
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def from_compute_dtype(u: Tensor, dtype: torch.dtype) -> Tensor:
+    """Back to the image's dtype; to uint8 by rounding half to even, saturated, NaN as 0."""
+    if dtype == torch.uint8:
+        return u.nan_to_num(nan=0.0).round().clamp(0, 255).to(dtype)
+    return u.to(dtype)
