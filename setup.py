@@ -60,6 +60,7 @@ class BuildNative(build_ext):
         return os.path.join(*fullname.split(".")) + ".so"
 
     def run(self) -> None:
+        inplace = self.inplace  # which setuptools' own run() alters, and does not restore if it fails
         info = {"native": {"built": False}, "cuda": {"built": False, "why": CUDA_ABSENT}}
         try:
             torch = torch_folder()
@@ -70,7 +71,7 @@ class BuildNative(build_ext):
             info["native"] = {"built": True, "compiler": compiler_version(self.compiler.compiler_cxx[0])}
         except Exception as error:  # any failure to build leaves a working install, and says why
             info["native"]["why"] = f"the build failed: {error}"
-        self.write_info(info)
+        self.write_info(info, Path("." if inplace else self.build_lib, "texfilters"))
         required = filter(None, os.environ.get("TEXFILTERS_REQUIRE", "").split(","))
         for part in required:
             if not info.get(part, {}).get("built"):
@@ -81,8 +82,7 @@ class BuildNative(build_ext):
             if not info[part]["built"]:
                 self.warn(f"{part} kernels are not built: {info[part]['why']}")
 
-    def write_info(self, info: dict) -> None:
-        folder = Path("." if self.inplace else self.build_lib, "texfilters")
+    def write_info(self, info: dict, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "_build_info.json").write_text(json.dumps(info, indent=2) + "\n")
 

@@ -124,7 +124,9 @@ def test_opcheck(backend):
         torch.rand(2, 0, 6, 5),
     ):
         for coupling in ("none", "l2"):
-            opcheck(op, (image, torch.tensor([2, 0], dtype=torch.int32), kappa, gamma, 1, coupling, [1.0, 1.0], 2, backend))
+            opcheck(
+                op, (image, torch.tensor([2, 0], dtype=torch.int32), kappa, gamma, 1, coupling, [1.0, 1.0], 2, backend)
+            )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -48,7 +48,8 @@ def scalar_loop(image, niter, kappa, gamma, option, coupled, spacing):
 @pytest.mark.parametrize("option", [1, 2, 3])
 @pytest.mark.parametrize("coupling", ["none", "l2"])
 @pytest.mark.parametrize(
-    ("shape", "spacing"), [((3, 5, 7), (1, 1)), ((2, 4, 6), (0.8, 2.5)), ((2, 3, 4, 5), (1, 1, 1)), ((3, 2, 3, 4), (2, 1, 1.5))]
+    ("shape", "spacing"),
+    [((3, 5, 7), (1, 1)), ((2, 4, 6), (0.8, 2.5)), ((2, 3, 4, 5), (1, 1, 1)), ((3, 2, 3, 4), (2, 1, 1.5))],
 )
 def test_against_a_scalar_loop(shape, spacing, coupling, option):
     image = torch.rand(shape, dtype=torch.float64) * 255

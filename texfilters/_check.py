@@ -52,11 +52,11 @@ def spacing(value: Any, ndim: int, name: str = "spacing") -> list[float]:
 
 
 def niter(value: Any, image: Tensor, ndim: int) -> Tensor:
-    """An int32 tensor, `[]` or `[B]`, on the CPU or on the image's device."""
+    """An int32 or int64 tensor, `[]` or `[B]`, on the CPU or on the image's device."""
     if isinstance(value, Tensor):
         if value.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"niter must be an int32 or int64 tensor, got {_dtype_name(value.dtype)}")
-        return _parameter_tensor("niter", value, image, ndim).to(torch.int32)
+        return _parameter_tensor("niter", value, image, ndim)
     if not _is_number(value):
         raise TypeError(f"niter must be a whole number or an integer tensor, got {_type_name(value)}")
     if not isinstance(value, int) and not (math.isfinite(value) and value == int(value)):

@@ -47,7 +47,7 @@ constexpr int64_t kWorthThreads = 1 << 15;
 constexpr int64_t kMeeting = 20000;
 
 template <class S, class T>
-DiffusionKernels<S, T> kernels_for(Isa isa) {
+DiffusionKernels<S, T> kernels_for([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::avx512) return avx512::diffusion_kernels<S, T>();
   if (isa == Isa::avx2) return avx2::diffusion_kernels<S, T>();
@@ -110,7 +110,7 @@ class Diffusion {
     int64_t work = 0;
     for (int64_t unit = 0; unit < units_.count; ++unit) work += layers_ * layer_pixels_ * steps(unit);
     const int64_t threads = work < kWorthThreads || in_forked_child ? 1 : torch::stable::get_num_threads();
-    const int64_t left = units_.count % threads, bands = std::min(threads, layers_ / (2 * halo()));
+    const int64_t left = units_.count % threads, bands = std::min(threads, layers_ / (2 * least_halo()));
     const int64_t banded = bands > 1 && 5 * left <= 4 * threads ? left : 0;
     const int64_t whole = units_.count - banded;
     run_whole(whole, std::min(threads, whole));
@@ -149,8 +149,10 @@ class Diffusion {
     write(unit, 0, layers_, s, 0);
   }
 
-  // Steps that bands run before they meet, each with as many layers of its neighbors: the work done twice against meetings.
-  int64_t halo() const { return std::max<int64_t>(1, std::lround(std::sqrt(kMeeting / layer_pixels_))); }
+  // Steps that bands run before they meet, each with as many layers of its neighbors: the work done twice against meetings,
+  // of which there should be few in any case, since each waits for a thread that the system may just have put aside.
+  int64_t least_halo() const { return std::max<int64_t>(1, std::lround(std::sqrt(static_cast<double>(kMeeting) / layer_pixels_))); }
+  int64_t halo(int64_t bands) const { return std::max(least_halo(), layers_ / bands / 8); }
 
   // Bands side by side, each in a slab with `k` layers of its neighbors. After k steps those are worn off, and come anew
   // from the edges that the neighbors publish: in two sets by turns, so that none is read while it is written.
@@ -159,7 +161,7 @@ class Diffusion {
   //                       |hh|         |hh|         h: halo, k layers; the first and last k layers of = are published
   //   band b                 |=========|
   void run_banded(int64_t unit, int64_t bands) const {
-    const int64_t all = steps(unit), k = std::min(halo(), all);
+    const int64_t all = steps(unit), k = std::min(halo(bands), all);
     if (all == 0) return copy(unit);
     const auto begin = [&](int64_t band) { return layers_ * band / bands; };
     const auto front = [&](int64_t band) { return band > 0 ? k : 0; };

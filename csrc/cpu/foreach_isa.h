@@ -12,6 +12,8 @@
 #else
 #define TEXFILTERS_BEGIN_TARGET(SET) _Pragma("GCC push_options") _Pragma(TEXFILTERS_STRING(GCC target(SET)))
 #define TEXFILTERS_END_TARGET _Pragma("GCC pop_options")
+// GCC's own AVX-512 header starts from undefined vectors on purpose.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #define TEXFILTERS_STRING(...) #__VA_ARGS__
 

@@ -1,0 +1,205 @@
+"""What holds the package together: imports in one direction, the rules about ssl/, a build that fails in the open."""
+
+import ast
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+import texfilters
+from texfilters import _backends
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "texfilters"
+
+# The flow of architecture: nothing imports from a line above its own.
+LAYERS = [
+    ["cli"],
+    ["ssl"],
+    ["evaluate"],
+    ["transforms", "loader", "compat"],
+    ["functional"],
+    ["_ops"],
+    ["_check", "_gradients"],
+    ["_backends"],
+    ["_triton"],
+    ["reference"],
+    ["_version"],
+]
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=ROOT / "tests",
+    )
+
+
+def layer(name):
+    return next(i for i, names in enumerate(LAYERS) if name in names)
+
+
+def imports(path):
+    """The parts of the package that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.startswith("texfilters."):
+                yield name.split(".")[1]
+
+
+def test_imports_run_in_one_direction():
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for other in imports(path):
+            if other in ("__version__", "anisotropic_diffusion", "show_config"):  # the package's own face, for the cli
+                assert layer(part) < layer("functional"), f"{path} imports the package's face"
+            elif other != part:
+                assert layer(part) < layer(other), f"{path} imports {other}"
+
+
+def test_only_ops_registers():
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "_ops.py":
+            assert not re.search(r"torch\.library\.(custom_op|define|impl|register)|triton_op", path.read_text()), path
+
+
+def test_the_version_is_said_once():
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert texfilters.__version__ == metadata["project"]["version"]
+    assert f"## {texfilters.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+class TestTheFolderSsl:
+    """A top-level ssl/ holds scripts; as a package it would shadow Python's own for whatever starts in the root."""
+
+    def test_it_is_no_package_and_shadows_nothing(self):
+        scripts = ROOT / "ssl"
+        assert not (scripts / "__init__.py").exists()
+        assert [p.name for p in scripts.glob("*.py") if p.stem in sys.stdlib_module_names] == []
+
+    def test_a_wheel_does_not_take_it_in(self, tmp_path):
+        copy = tmp_path / "copy"
+        shutil.copytree(PACKAGE, copy / "texfilters", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, copy)
+        (copy / "ssl").mkdir()
+        (copy / "ssl" / "pretrain.py").write_text("")
+        result = subprocess.run(
+            [sys.executable, "-c", "from setuptools import build_meta as b; print(b.build_wheel('dist'))"],
+            cwd=copy, capture_output=True, text=True, env={**os.environ, "CXX": "no-such-compiler", "CC": "no-such-compiler", "TEXFILTERS_REQUIRE": ""},
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        import zipfile
+
+        (wheel,) = (copy / "dist").glob("*.whl")
+        names = zipfile.ZipFile(wheel).namelist()
+        assert {name.split("/")[0] for name in names} == {
+            "texfilters",
+            f"texfilters-{texfilters.__version__}.dist-info",
+        }
+        installed = [name for name in names if name.startswith("texfilters/")]
+        assert "texfilters/py.typed" in installed
+        expected = {p.relative_to(ROOT).as_posix() for p in PACKAGE.rglob("*.py")}
+        assert expected <= set(installed)  # no folder forgotten in pyproject.toml
+
+    def test_pythons_own_ssl_is_found_from_the_root(self):
+        code = "import ssl, sys; sys.exit(not hasattr(ssl, 'SSLContext'))"
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+class TestTheBuild:
+    def build(self, tmp_path, **environment):
+        for name in ("setup.py", "pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, tmp_path)
+        shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
+        shutil.copytree(
+            PACKAGE, tmp_path / "texfilters", ignore=shutil.ignore_patterns("*.so", "*.json", "__pycache__")
+        )
+        return subprocess.run(
+            [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+            cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "TEXFILTERS_REQUIRE": "", **environment},
+        )  # fmt: skip
+
+    def test_without_a_compiler_it_installs_and_says_so(self, tmp_path):
+        result = self.build(tmp_path, CXX="no-such-compiler", CC="no-such-compiler")
+        assert result.returncode == 0, result.stderr
+        assert "native kernels are not built" in result.stderr
+        code = (
+            "import torch, texfilters; texfilters.show_config();"
+            "print(texfilters.anisotropic_diffusion(torch.ones(3, 3), 2).sum().item())"
+        )
+        used = run("-c", code, PYTHONPATH=str(tmp_path), TEXFILTERS_REQUIRE="")
+        assert used.returncode == 0, used.stderr
+        assert "native on cpu: absent, the build failed" in used.stdout
+        assert "9.0" in used.stdout
+        required = run("-c", "import texfilters", PYTHONPATH=str(tmp_path), TEXFILTERS_REQUIRE="native")
+        assert required.returncode == 1
+        assert "ImportError: TEXFILTERS_REQUIRE asks for 'native', which is absent: the build failed" in required.stderr
+
+    def test_required_parts_fail_the_build(self, tmp_path):
+        result = self.build(tmp_path, CXX="no-such-compiler", CC="no-such-compiler", TEXFILTERS_REQUIRE="native")
+        assert result.returncode != 0
+        assert "TEXFILTERS_REQUIRE asks for 'native'" in result.stderr
+
+    @pytest.mark.skipif("native" not in _backends.available("cpu"), reason="needs a compiler")
+    def test_what_was_built_is_written_down(self):
+        assert _backends.build_info()["native"]["built"] is True
+        assert _backends.build_info()["native"]["compiler"]
+
+
+def test_an_unknown_required_part_is_an_error():
+    result = run("-c", "import texfilters", TEXFILTERS_REQUIRE="natve")
+    assert "ImportError: TEXFILTERS_REQUIRE asks for 'natve', which is absent: no such part" in result.stderr
+
+
+def test_show_config_names_every_backend(capsys):
+    texfilters.show_config()
+    text = capsys.readouterr().out
+    for device in ("cpu", "cuda"):
+        for backend in _backends.BACKENDS:
+            assert re.search(rf"^{backend} on {device}: \S", text, re.MULTILINE)
+    assert torch.__version__ in text
+
+
+def test_import_takes_less_than_a_fifth_of_a_second_beyond_torch():
+    code = """
+import time, torch
+start = time.perf_counter()
+import texfilters
+print(time.perf_counter() - start)
+"""
+    times = [float(run("-c", code).stdout) for _ in range(3)]
+    assert statistics.median(times) < 0.2, times
+
+
+def test_import_loads_no_optional_package():
+    optional = "triton torchvision typer rich PIL skimage medpy cv2 matplotlib"
+    code = f"import torch, sys; before = set(sys.modules); import texfilters, texfilters.compat.medpy; \
+print([m for m in '{optional}'.split() if m in set(sys.modules) - before])"
+    assert run("-c", code).stdout.strip() == "[]"
+
+
+def test_a_call_costs_less_than_40_microseconds():
+    import timeit
+
+    image = torch.rand(4, 4)
+    times = timeit.repeat(lambda: texfilters.anisotropic_diffusion(image, 1, 0.5), number=500, repeat=9)
+    assert min(times) / 500 < 40e-6
