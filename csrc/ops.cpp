@@ -8,7 +8,9 @@
 
 namespace texfilters {
 
-std::string instruction_set() { return name(current_isa()); }
+std::string instruction_set() {
+  return name(current_isa());
+}
 
 STABLE_TORCH_LIBRARY(texfilters_native, m) {
   m.def(

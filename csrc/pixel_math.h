@@ -11,10 +11,12 @@ namespace texfilters {
 constexpr double kLog2e = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
 
-// 2^f = 1 + f (p[0] + f (p[1] + ...)), minimax in the relative error (8e-8) with the value at 0 kept exact, so that flat
-// regions and weak gradients keep their weight. Fitted by linear programming on 8001 Chebyshev nodes.
-constexpr std::array<float, 5> kExp2Nearest = {0.69314706f, 0.24022235f, 0.055506786f, 0.009671961f, 0.0013274543f};  // |f| <= 1/2
-constexpr std::array<float, 5> kExp2Floor = {0.69315157f, 0.24016274f, 0.055801818f, 0.009018897f, 0.0018646567f};  // 0 <= f < 1
+// 2^f = 1 + f (p[0] + f (p[1] + ...)), minimax in the relative error (8e-8) with the value at 0 kept exact, so that
+// flat regions and weak gradients keep their weight. Fitted by linear programming on 8001 Chebyshev nodes.
+constexpr std::array<float, 5> kExp2Nearest = {0.69314706f, 0.24022235f, 0.055506786f, 0.009671961f,
+                                               0.0013274543f};  // |f| <= 1/2
+constexpr std::array<float, 5> kExp2Floor = {0.69315157f, 0.24016274f, 0.055801818f, 0.009018897f,
+                                             0.0018646567f};  // 0 <= f < 1
 
 // The Taylor series of 2^f, ln(2)^k / k!: for |f| <= 1/2 the rest after 13 terms is below float64's rounding.
 constexpr std::array<double, 13> exp2_series() {

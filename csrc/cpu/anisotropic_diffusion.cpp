@@ -1,7 +1,6 @@
 // Perona-Malik diffusion on the CPU: which thread diffuses what. The arithmetic is in anisotropic_diffusion.simd.h.
 #include "cpu/anisotropic_diffusion.h"
 
-#include <pthread.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/util/BFloat16.h>
@@ -25,7 +24,9 @@
 #endif
 
 #include "cpu/isa.h"
+#include "cpu/per_image.h"
 #include "cpu/planes.h"
+#include "cpu/threads.h"
 #include "pixel_math.h"
 
 #define TEXFILTERS_ISA_FILE "cpu/anisotropic_diffusion.simd.h"
@@ -37,12 +38,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// A forked child inherits the parent's OpenMP pool without its threads and would wait for them forever.
-bool in_forked_child = false;
-[[maybe_unused]] const int watch_forks = pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; });
-
-// Below this many pixel-iterations a call is done before other threads have woken up.
-constexpr int64_t kWorthThreads = 1 << 15;
 // What bringing all threads together costs, in pixel-iterations of one thread.
 constexpr int64_t kMeeting = 20000;
 
@@ -55,42 +50,13 @@ DiffusionKernels<S, T> kernels_for([[maybe_unused]] Isa isa) {
   return baseline::diffusion_kernels<S, T>();
 }
 
-// A parameter tensor: one value for all images or one for each.
-class PerImage {
- public:
-  PerImage(const char* name, const Tensor& tensor, const Tensor& image, int64_t ndim) : step_(tensor.dim() ? 1 : 0) {
-    STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU for an image on the CPU");
-    STD_TORCH_CHECK(tensor.dim() == 0 || (tensor.dim() == 1 && image.dim() == ndim + 2 && tensor.size(0) == image.size(0)),
-                    name, " must have shape [] or [B]");
-    const ScalarType type = tensor.scalar_type();
-    if (type == ScalarType::Int) read<int32_t>(tensor);
-    if (type == ScalarType::Long) read<int64_t>(tensor);
-    if (type == ScalarType::Half) read<c10::Half>(tensor);
-    if (type == ScalarType::BFloat16) read<c10::BFloat16>(tensor);
-    if (type == ScalarType::Float) read<float>(tensor);
-    if (type == ScalarType::Double) read<double>(tensor);
-    STD_TORCH_CHECK(static_cast<int64_t>(values_.size()) == tensor.numel(), name, " must be int32, int64 or floating point");
-  }
-  double operator[](int64_t image) const { return values_[image * step_]; }
-
- private:
-  template <class T>
-  void read(const Tensor& tensor) {
-    const T* data = static_cast<const T*>(tensor.const_data_ptr());
-    for (int64_t i = 0; i < tensor.numel(); ++i) values_.push_back(static_cast<double>(data[i * (step_ ? tensor.stride(0) : 0)]));
-  }
-
-  int64_t step_;
-  std::vector<double> values_;
-};
-
 template <class S>
 class Diffusion {
   using T = std::conditional_t<std::is_same_v<S, double>, double, float>;
 
  public:
-  Diffusion(const Tensor& image, const Tensor& output, const PerImage& niter, const PerImage& kappa, const PerImage& gamma,
-          bool coupled, const DiffusionParameters& common)
+  Diffusion(const Tensor& image, const Tensor& output, const PerImage& niter, const PerImage& kappa,
+            const PerImage& gamma, bool coupled, const DiffusionParameters& common)
       : ndim_(common.volume ? 3 : 2),
         units_(image, ndim_, coupled),
         in_(image, static_cast<const S*>(image.const_data_ptr()), ndim_, coupled),
@@ -109,7 +75,7 @@ class Diffusion {
     if (units_.empty()) return;
     int64_t work = 0;
     for (int64_t unit = 0; unit < units_.count; ++unit) work += layers_ * layer_pixels_ * steps(unit);
-    const int64_t threads = work < kWorthThreads || in_forked_child ? 1 : torch::stable::get_num_threads();
+    const int64_t threads = threads_for(work);
     const int64_t left = units_.count % threads, bands = std::min(threads, layers_ / (2 * least_halo()));
     const int64_t banded = bands > 1 && 5 * left <= 4 * threads ? left : 0;
     const int64_t whole = units_.count - banded;
@@ -130,16 +96,9 @@ class Diffusion {
     std::vector<Buffer<T>> memory;
     for (int64_t i = 0; i < threads; ++i) memory.push_back(allocate<T>(slab_elements(layers_)));
     std::atomic<int64_t> next{0};
-    const auto work = [&](int64_t thread, int64_t end) {
-      for (; thread < end; ++thread) {
-        for (int64_t unit; (unit = next.fetch_add(1)) < units;) run_unit(unit, slab(memory[thread].get(), layers_));
-      }
-    };
-    if (threads > 1) {
-      torch::stable::parallel_for(0, threads, 1, work);
-    } else {
-      work(0, threads);
-    }
+    for_each_thread(threads, [&](int64_t thread) {
+      for (int64_t unit; (unit = next.fetch_add(1)) < units;) run_unit(unit, slab(memory[thread].get(), layers_));
+    });
   }
 
   void run_unit(int64_t unit, const Slab<T>& s) const {
@@ -149,13 +108,16 @@ class Diffusion {
     write(unit, 0, layers_, s, 0);
   }
 
-  // Steps that bands run before they meet, each with as many layers of its neighbors: the work done twice against meetings,
-  // of which there should be few in any case, since each waits for a thread that the system may just have put aside.
-  int64_t least_halo() const { return std::max<int64_t>(1, std::lround(std::sqrt(static_cast<double>(kMeeting) / layer_pixels_))); }
+  // Steps that bands run before they meet, each with as many layers of its neighbors: the work done twice against
+  // meetings, of which there should be few in any case, since each waits for a thread that the system may just have put
+  // aside.
+  int64_t least_halo() const {
+    return std::max<int64_t>(1, std::lround(std::sqrt(static_cast<double>(kMeeting) / layer_pixels_)));
+  }
   int64_t halo(int64_t bands) const { return std::max(least_halo(), layers_ / bands / 8); }
 
-  // Bands side by side, each in a slab with `k` layers of its neighbors. After k steps those are worn off, and come anew
-  // from the edges that the neighbors publish: in two sets by turns, so that none is read while it is written.
+  // Bands side by side, each in a slab with `k` layers of its neighbors. After k steps those are worn off, and come
+  // anew from the edges that the neighbors publish: in two sets by turns, so that none is read while it is written.
   //
   //   band b-1   ............|=========|
   //                       |hh|         |hh|         h: halo, k layers; the first and last k layers of = are published
@@ -178,23 +140,21 @@ class Diffusion {
 
     for (int64_t done = 0, round = 0; done < all; done += k, ++round) {
       const int64_t n = std::min(k, all - done);
-      torch::stable::parallel_for(0, bands, 1, [&](int64_t first, int64_t last) {
-        for (int64_t b = first; b < last; ++b) {
-          const Slab<T> s = slab(memory[b].get(), front(b) + own(b) + back(b));
-          if (round == 0) {
-            read(unit, begin(b) - front(b), front(b) + own(b) + back(b), s);
-          } else {
-            if (b > 0) move_layers(s, 0, edge(round - 1, b - 1, 1), k, false);
-            if (b + 1 < bands) move_layers(s, front(b) + own(b), edge(round - 1, b + 1, 0), k, false);
-          }
-          const int64_t unused_front = front(b) ? k - n : 0, unused_back = back(b) ? k - n : 0;
-          kernels_.diffuse(inner(s, unused_front, unused_back), parameters(unit), n, front(b) > 0, back(b) > 0);
-          if (done + n == all) {
-            write(unit, begin(b), own(b), s, front(b));
-          } else {
-            move_layers(s, front(b), edge(round, b, 0), k, true);
-            move_layers(s, front(b) + own(b) - k, edge(round, b, 1), k, true);
-          }
+      for_each_thread(bands, [&](int64_t b) {
+        const Slab<T> s = slab(memory[b].get(), front(b) + own(b) + back(b));
+        if (round == 0) {
+          read(unit, begin(b) - front(b), front(b) + own(b) + back(b), s);
+        } else {
+          if (b > 0) move_layers(s, 0, edge(round - 1, b - 1, 1), k, false);
+          if (b + 1 < bands) move_layers(s, front(b) + own(b), edge(round - 1, b + 1, 0), k, false);
+        }
+        const int64_t unused_front = front(b) ? k - n : 0, unused_back = back(b) ? k - n : 0;
+        kernels_.diffuse(inner(s, unused_front, unused_back), parameters(unit), n, front(b) > 0, back(b) > 0);
+        if (done + n == all) {
+          write(unit, begin(b), own(b), s, front(b));
+        } else {
+          move_layers(s, front(b), edge(round, b, 0), k, true);
+          move_layers(s, front(b) + own(b) - k, edge(round, b, 1), k, true);
         }
       });
     }
@@ -252,7 +212,8 @@ class Diffusion {
     for (int64_t c = 0; c < s.channels; ++c) {
       T* first = s.state + c * s.channel_stride + from * layer_elements(s);
       for (int64_t z = 0; z < (common_.volume ? count : 1); ++z) {
-        for (int64_t y = 0; y < (common_.volume ? s.height : count); ++y) f(first + (z * s.height + y) * s.stride, c, z, y);
+        for (int64_t y = 0; y < (common_.volume ? s.height : count); ++y)
+          f(first + (z * s.height + y) * s.stride, c, z, y);
       }
     }
   }
@@ -288,13 +249,15 @@ Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Ten
                              int64_t option, std::string coupling, std::vector<double> spacing, int64_t ndim) {
   STD_TORCH_CHECK(ndim == 2 || ndim == 3, "ndim must be 2 or 3, got ", ndim);
   STD_TORCH_CHECK(image.dim() >= ndim, "image must have at least ", ndim, " dimensions, got ", image.dim());
-  STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ", spacing.size());
-  const DiffusionParameters common{static_cast<int>(option), ndim == 3, 0, 0,
-                                   {ndim == 3 ? spacing[0] : 1, spacing[ndim - 2], spacing[ndim - 1]}};
+  STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ",
+                  spacing.size());
+  const DiffusionParameters common{
+      static_cast<int>(option), ndim == 3, 0, 0, {ndim == 3 ? spacing[0] : 1, spacing[ndim - 2], spacing[ndim - 1]}};
   const Tensor output = torch::stable::empty_like(image);
   const auto run = [&](auto element) {
-    Diffusion<decltype(element)>(image, output, PerImage("niter", niter, image, ndim), PerImage("kappa", kappa, image, ndim),
-                                 PerImage("gamma", gamma, image, ndim), coupling == "l2", common)
+    Diffusion<decltype(element)>(image, output, PerImage("niter", niter, image, ndim),
+                                 PerImage("kappa", kappa, image, ndim), PerImage("gamma", gamma, image, ndim),
+                                 coupling == "l2", common)
         .run();
   };
   switch (image.scalar_type()) {
@@ -321,6 +284,8 @@ Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Ten
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CPU, m) { m.impl("anisotropic_diffusion", TORCH_BOX(&anisotropic_diffusion)); }
+STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CPU, m) {
+  m.impl("anisotropic_diffusion", TORCH_BOX(&anisotropic_diffusion));
+}
 
 }  // namespace texfilters

@@ -6,9 +6,9 @@
 
 namespace texfilters {
 
-// A plane, a volume or a band of layers of one (a layer is a row in 2-D, a slice in 3-D), with all channels that are coupled.
-// Rows lie `stride` apart, a multiple of the widest vector with at least one lane to spare, so that no row needs a scalar
-// tail; what is beyond the width is never read into a pixel.
+// A plane, a volume or a band of layers of one (a layer is a row in 2-D, a slice in 3-D), with all channels that are
+// coupled. Rows lie `stride` apart, a multiple of the widest vector with at least one lane to spare, so that no row
+// needs a scalar tail; what is beyond the width is never read into a pixel.
 template <class T>
 struct Slab {
   T* state;                // [channels, depth, height, stride], channels `channel_stride` apart; 64-byte aligned
@@ -32,10 +32,11 @@ struct DiffusionParameters {
   std::array<double, 3> spacing;  // z, y, x
 };
 
-// Runs `steps` iterations. An open end has neighbors beyond the slab: there each iteration leaves one more layer as it is,
-// so that what remains is exact.
+// Runs `steps` iterations. An open end has neighbors beyond the slab: there each iteration leaves one more layer as it
+// is, so that what remains is exact.
 template <class T>
-using DiffuseSlab = void (*)(const Slab<T>&, const DiffusionParameters&, int64_t steps, bool open_front, bool open_back);
+using DiffuseSlab = void (*)(const Slab<T>&, const DiffusionParameters&, int64_t steps, bool open_front,
+                             bool open_back);
 
 // What is compiled for every instruction set, for images of type S computed in T.
 template <class S, class T>

@@ -1,8 +1,8 @@
 // The diffusion kernel for one instruction set (see foreach_isa.h).
 //
-// Flux form: every pixel computes the flux to its next neighbor along each axis, once; the flux from the previous neighbor
-// is the one that this neighbor computed. Along x it comes from the vector before, along y and z from a rolling row and
-// slice of fluxes. One pass updates the state in place:
+// Flux form: every pixel computes the flux to its next neighbor along each axis, once; the flux from the previous
+// neighbor is the one that this neighbor computed. Along x it comes from the vector before, along y and z from a
+// rolling row and slice of fluxes. One pass updates the state in place:
 //
 //        flux_y[x]  (from the row above, computed there)
 //            |
@@ -10,7 +10,8 @@
 //            |
 //        flux to below[x], stored over flux_y[x] for the next row
 //
-// A flux is the same bits from both sides, so the mean is kept, and no result depends on how a plane was cut into bands.
+// A flux is the same bits from both sides, so the mean is kept, and no result depends on how a plane was cut into
+// bands.
 
 #include "cpu/rows.simd.h"
 
@@ -100,8 +101,8 @@ inline Vec<T> difference(const T* neighbor, const T* u, int64_t x) {
   return load(neighbor + x) - load(u + x);
 }
 
-// What flows in along y or z: the flux to the neighbor (none past the border) less the one from the neighbor before, which
-// it replaces.
+// What flows in along y or z: the flux to the neighbor (none past the border) less the one from the neighbor before,
+// which it replaces.
 template <class T>
 inline Vec<T> exchange(T* fluxes, Vec<T> next) {
   const Vec<T> previous = load(fluxes);
@@ -109,7 +110,8 @@ inline Vec<T> exchange(T* fluxes, Vec<T> next) {
   return next - previous;
 }
 
-// One row, one channel. `below` and `behind` are the next rows along y and z, null at the border; `flux_z` is null in 2-D.
+// One row, one channel. `below` and `behind` are the next rows along y and z, null at the border; `flux_z` is null in
+// 2-D.
 template <int OPTION, class T>
 void diffuse_row(T* u, const T* below, const T* behind, T* flux_y, T* flux_z, int64_t width, const Axes<T>& axes) {
   Vec<T> left{};
@@ -135,8 +137,8 @@ void coupled_weights(const Slab<T>& slab, const T* u, const T* neighbor, T* weig
       const Vec<T> d = difference(neighbor + c * slab.channel_stride, u + c * slab.channel_stride, x);
       square = fma(d, d, square);
     }
-    // The exponential's bit arithmetic does not see NaN and inf, and here other channels depend on it: NaN makes them NaN,
-    // inf cuts them off.
+    // The exponential's bit arithmetic does not see NaN and inf, and here other channels depend on it: NaN makes them
+    // NaN, inf cuts them off.
     const Vec<T> w = weight<OPTION, T>(square, axis);
     const Vec<T> otherwise = square == square ? Vec<T>{} : square;
     store(weights + x, square <= splat<T>(std::numeric_limits<T>::max()) ? w : otherwise);
@@ -164,7 +166,8 @@ void diffuse_weighted_row(T* u, const T* below, const T* behind, T* flux_y, T* f
 
 // The fluxes between two rows or slices, `rows` rows of all channels: what an open slab has to begin with.
 template <int OPTION, class T>
-void first_fluxes(const Slab<T>& slab, const T* u, const T* next, T* fluxes, int64_t rows, T* weights, const Axis<T>& axis) {
+void first_fluxes(const Slab<T>& slab, const T* u, const T* next, T* fluxes, int64_t rows, T* weights,
+                  const Axis<T>& axis) {
   for (int64_t y = 0; y < rows; ++y) {
     const int64_t row = y * slab.stride;
     if (slab.channels > 1) coupled_weights<OPTION>(slab, u + row, next + row, weights, axis);
@@ -209,7 +212,8 @@ void diffuse_option(const Slab<T>& slab, const DiffusionParameters& parameters, 
     for (int64_t c = 0; c < slab.channels; ++c) {
       const int64_t shift = c * slab.channel_stride;
       diffuse_weighted_row(u + shift, below ? below + shift : nullptr, behind ? behind + shift : nullptr,
-                           fluxes_y + c * stride, volume ? flux_z + c * slice : nullptr, weights, stride, slab.width, axes);
+                           fluxes_y + c * stride, volume ? flux_z + c * slice : nullptr, weights, stride, slab.width,
+                           axes);
     }
   };
 
@@ -234,7 +238,8 @@ void diffuse_option(const Slab<T>& slab, const DiffusionParameters& parameters, 
   }
 }
 
-// Fluxes too small for float32's normal range are flushed to 0 while the kernel runs: they cost a microcode assist each.
+// Fluxes too small for float32's normal range are flushed to 0 while the kernel runs: they cost a microcode assist
+// each.
 class FlushDenormals {
 #if defined(TEXFILTERS_AVX512)
  public:
@@ -247,7 +252,8 @@ class FlushDenormals {
 };
 
 template <class T>
-void diffuse(const Slab<T>& slab, const DiffusionParameters& parameters, int64_t steps, bool open_front, bool open_back) {
+void diffuse(const Slab<T>& slab, const DiffusionParameters& parameters, int64_t steps, bool open_front,
+             bool open_back) {
   const auto run = parameters.option == 1   ? diffuse_option<1, T>
                    : parameters.option == 2 ? diffuse_option<2, T>
                                             : diffuse_option<3, T>;

@@ -1,6 +1,6 @@
-// Includes TEXFILTERS_ISA_FILE once for each instruction set that the machine's family knows, each in a namespace of its
-// own, compiled for that set; `isa.h` picks one at run time. Templates that a kernel shares with code outside would be
-// merged by the linker and could carry AVX-512 into the plain path, so a kernel file brings all its templates along.
+// Includes TEXFILTERS_ISA_FILE once for each instruction set that the machine's family knows, each in a namespace of
+// its own, compiled for that set; `isa.h` picks one at run time. Templates that a kernel shares with code outside would
+// be merged by the linker and could carry AVX-512 into the plain path, so a kernel file brings all its templates along.
 //
 // Everything that the kernel file needs must be included before: a header first met inside a target region would be
 // compiled for it.
@@ -24,7 +24,7 @@ TEXFILTERS_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
 namespace texfilters::avx512 {
 #include "cpu/simd.h"
 #include TEXFILTERS_ISA_FILE
-}
+}  // namespace texfilters::avx512
 #undef TEXFILTERS_VECTOR_BYTES
 #undef TEXFILTERS_AVX512
 TEXFILTERS_END_TARGET
@@ -35,7 +35,7 @@ TEXFILTERS_BEGIN_TARGET("avx2,fma,f16c")
 namespace texfilters::avx2 {
 #include "cpu/simd.h"
 #include TEXFILTERS_ISA_FILE
-}
+}  // namespace texfilters::avx2
 #undef TEXFILTERS_VECTOR_BYTES
 #undef TEXFILTERS_AVX2
 TEXFILTERS_END_TARGET
@@ -45,5 +45,5 @@ TEXFILTERS_END_TARGET
 namespace texfilters::baseline {
 #include "cpu/simd.h"
 #include TEXFILTERS_ISA_FILE
-}
+}  // namespace texfilters::baseline
 #undef TEXFILTERS_VECTOR_BYTES

@@ -43,8 +43,8 @@ inline Isa current_isa() {
   for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
     if (isa <= best && std::string(wish) == name(isa)) return isa;
   }
-  throw std::runtime_error(std::string("TEXFILTERS_ISA must name an instruction set of this machine, at most ") + name(best) +
-                           ", got '" + wish + "'");
+  throw std::runtime_error(std::string("TEXFILTERS_ISA must name an instruction set of this machine, at most ") +
+                           name(best) + ", got '" + wish + "'");
 }
 
 }  // namespace texfilters

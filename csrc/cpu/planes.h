@@ -60,7 +60,8 @@ struct Planes {
 
   S* unit(const Units& units, int64_t index) const {
     S* first = data;
-    for (std::size_t i = leading.size(); i-- > 0; index /= units.leading[i]) first += index % units.leading[i] * leading[i];
+    for (std::size_t i = leading.size(); i-- > 0; index /= units.leading[i])
+      first += index % units.leading[i] * leading[i];
     return first;
   }
 };

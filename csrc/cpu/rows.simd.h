@@ -12,13 +12,18 @@ inline int64_t read_halves(const c10::Half* source, float* row, int64_t n) {
 inline int64_t write_halves(const float* row, c10::Half* target, int64_t n) {
   int64_t x = 0;
   for (; x + 8 <= n; x += 8) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(target + x), _mm256_cvtps_ph(_mm256_loadu_ps(row + x), _MM_FROUND_NINT));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(target + x),
+                     _mm256_cvtps_ph(_mm256_loadu_ps(row + x), _MM_FROUND_NINT));
   }
   return x;
 }
 #else
-inline int64_t read_halves(const c10::Half*, float*, int64_t) { return 0; }
-inline int64_t write_halves(const float*, c10::Half*, int64_t) { return 0; }
+inline int64_t read_halves(const c10::Half*, float*, int64_t) {
+  return 0;
+}
+inline int64_t write_halves(const float*, c10::Half*, int64_t) {
+  return 0;
+}
 #endif
 
 // Rounds half to even and saturates.

@@ -1,5 +1,5 @@
-// Vectors of one instruction set. Included once for each set, inside its namespace (see foreach_isa.h): no include guard.
-// Arithmetic is the compilers' vector extension; only what that lacks is written with intrinsics.
+// Vectors of one instruction set. Included once for each set, inside its namespace (see foreach_isa.h): no include
+// guard. Arithmetic is the compilers' vector extension; only what that lacks is written with intrinsics.
 
 template <class T>
 struct VecOf {
@@ -36,14 +36,26 @@ inline Vec<T> splat(T value) {
 
 // a * b + c, with one rounding wherever the instruction set has it.
 #if defined(TEXFILTERS_AVX512)
-inline VecF fma(VecF a, VecF b, VecF c) { return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-inline VecD fma(VecD a, VecD b, VecD c) { return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+inline VecF fma(VecF a, VecF b, VecF c) {
+  return (VecF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+inline VecD fma(VecD a, VecD b, VecD c) {
+  return (VecD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
 #elif defined(TEXFILTERS_AVX2)
-inline VecF fma(VecF a, VecF b, VecF c) { return (VecF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-inline VecD fma(VecD a, VecD b, VecD c) { return (VecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+inline VecF fma(VecF a, VecF b, VecF c) {
+  return (VecF)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+inline VecD fma(VecD a, VecD b, VecD c) {
+  return (VecD)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
 #elif defined(__aarch64__)
-inline VecF fma(VecF a, VecF b, VecF c) { return (VecF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
-inline VecD fma(VecD a, VecD b, VecD c) { return (VecD)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+inline VecF fma(VecF a, VecF b, VecF c) {
+  return (VecF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+inline VecD fma(VecD a, VecD b, VecD c) {
+  return (VecD)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
 #else
 template <class V>
 inline V fma(V a, V b, V c) {
