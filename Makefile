@@ -35,11 +35,13 @@ demo: setup
 	$(BIN)/python benchmarks/demo.py
 
 lint: setup
+	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests/native -name '*.h' -o -name '*.cpp')
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 format: setup
+	$(BIN)/clang-format -i $(shell find csrc tests/native -name '*.h' -o -name '*.cpp')
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -60,9 +62,11 @@ sanitize: setup
 		PYTHONPATH=build/sanitize TEXFILTERS_REQUIRE=native \
 		$(BIN)/python -P -m pytest tests/test_anisotropic_diffusion.py tests/test_threads.py -p no:cacheprovider
 
+bench: export TEXFILTERS_REQUIRE ?= native
 bench: setup
 	$(PYTEST) benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-group-by=func
 
+tables: export TEXFILTERS_REQUIRE ?= native
 tables: setup
 	$(BIN)/python benchmarks/cpu_diffusion.py
 	$(BIN)/python benchmarks/tables.py

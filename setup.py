@@ -63,6 +63,8 @@ class BuildNative(build_ext):
         inplace = self.inplace  # which setuptools' own run() alters, and does not restore if it fails
         info = {"native": {"built": False}, "cuda": {"built": False, "why": CUDA_ABSENT}}
         try:
+            # Replaced, not overwritten: a process that has it loaded keeps its own.
+            Path("texfilters/_C.so").unlink(missing_ok=True)
             torch = torch_folder()
             for extension in self.extensions:
                 extension.include_dirs.append(str(torch / "include"))

@@ -15,18 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
 import machine
 import measure
 import overhead
 import peers
 import photos
-import torch
 from peers import Case, Peer
-from rich.console import Console
-from rich.table import Table
 
 Entries = list[tuple[Case, Peer]]
 RESULTS = Path(__file__).parent / "results"
+_PLAIN: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
 
 
 def parts() -> dict[str, Callable[[], list[Entries]]]:
@@ -55,7 +58,9 @@ def parts() -> dict[str, Callable[[], list[Entries]]]:
 
 
 def main() -> None:
-    available = {name: run for name, run in parts().items()}
+    if not peers.instruction_sets():
+        raise SystemExit("the native backend is not there, and nothing worth keeping without it; see `texfilters info`")
+    available = parts()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="PART", choices=[*available, "overhead"], help="some parts")
     parser.add_argument("--rounds", type=int, default=11, help="samples of each contender (default %(default)s)")
@@ -104,46 +109,47 @@ def measured(available: dict, only: list[str] | None, rounds: int, console: Cons
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
+    """What fits 80 columns; the quartiles are shown as their distance in percent of the median."""
     shape = "x".join(map(str, rows[0]["shape"]))
-    grid = Table(
-        title=f"{rows[0]['part']}: {shape}, niter {rows[0]['niter']}, option {rows[0]['option']}", title_justify="left"
-    )
-    for heading in ("peer", "dtype", "coupling"):
-        grid.add_column(heading)
-    for heading in (
-        "threads",
-        "ms",
-        "quartiles",
-        "x MedPy",
-        "largest error",
-        "mean error",
-        "peak MB",
-        "compile s",
-        "rounds",
-    ):
-        grid.add_column(heading, justify="right")
+    title = f"{rows[0]['part']}: {shape}, niter {rows[0]['niter']}, option {rows[0]['option']}"
+    grid = Table(title=title, title_justify="left", caption=_footnote(rows), caption_justify="left", **_PLAIN)
+    grid.add_column("", no_wrap=True)
     medpy = next((row["ms"] for row in rows if row["peer"] == "MedPy"), None)
+    ratio = ["x MedPy"] if medpy else []
+    for heading in ("thr.", "ms", "iqr %", *ratio, "max err", "mean err", "MB", "n"):
+        grid.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         low, high = row["quartiles"]
         grid.add_row(
-            " ".join(filter(None, (row["peer"], row["instruction_set"]))),
-            row["dtype"],
-            row["coupling"],
+            " ".join(filter(None, [row["peer"], row["instruction_set"], *_unusual(row)])),
             str(row["threads"]),
-            f"{row['ms']:.4g}",
-            "" if low is None else f"{low:.4g} {high:.4g}",
-            f"{medpy / row['ms']:.3g}" if medpy else "",
-            f"{row['error_max']:.2g}" + ("" if row["same_scheme"] else " (another scheme)"),
+            _short(row["ms"]),
+            "" if low is None else _short(100 * (high - low) / row["ms"]),
+            *([_short(medpy / row["ms"])] if medpy else []),
+            f"{row['error_max']:.2g}" + ("" if row["same_scheme"] else "*"),
             f"{row['error_mean']:.2g}",
-            "" if row["peak_mb"] is None else f"{row['peak_mb']:.1f}",
-            f"{row['compile_s']:.1f}" if "compile_s" in row else "",
+            "" if row["peak_mb"] is None else _short(row["peak_mb"]),
             str(row["rounds"]),
         )
     return grid
 
 
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _unusual(row: dict[str, Any]) -> list[str]:
+    return [row[key] for key, usual in (("dtype", "float32"), ("coupling", "none")) if row[key] != usual]
+
+
+def _footnote(rows: list[dict[str, Any]]) -> str:
+    compiled = [f"{row['compile_s']:.1f} s" for row in rows if "compile_s" in row]
+    notes = [] if all(row["same_scheme"] for row in rows) else ["* another scheme"]
+    return "; ".join(notes + ([f"torch.compile compiled for {' and '.join(compiled)}"] if compiled else []))
+
+
 def overhead_table(rows: list[dict[str, Any]]) -> Table:
-    grid = Table(title="overhead", title_justify="left")
+    grid = Table(title="overhead", title_justify="left", **_PLAIN)
     for heading, justify in (("what", "left"), ("median", "right"), ("quartiles", "right")):
         grid.add_column(heading, justify=justify)
     for row in rows:

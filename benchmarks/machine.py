@@ -17,13 +17,12 @@ _PACKAGES = ("torch", "numpy", "MedPy", "opencv-contrib-python-headless", "sciki
 
 
 def describe() -> dict[str, Any]:
-    native = _backends._absence("native", "cpu") is None
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),
         "cpu": cpu(),
         "cores": cores(),
-        "instruction_set": torch.ops.texfilters_native.instruction_set() if native else None,
+        "instruction_set": torch.ops.texfilters_native.instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},

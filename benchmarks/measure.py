@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers import Case, Peer, as_tensor, set_threads
 from torch import Tensor
 
 import texfilters
+from peers import Case, Peer, as_tensor, set_threads
 
 SHORTEST_SAMPLE = 0.03  # seconds; quicker calls are repeated within a sample
 LONGEST_TURN = 3.0  # seconds for all samples of one contender; slower ones get fewer rounds
@@ -55,7 +55,10 @@ def compare(
             set_threads(count)
             try:
                 contender = _warmed_up(case, peer, count, truths, rounds)
-            except Exception as error:  # a peer that is broken here must not take the others' numbers along
+            except Exception as error:
+                if peer.name == "texfilters":
+                    raise
+                # A peer that is broken here must not take the others' numbers along.
                 left_out.append(f"{peer.name} on {list(case.image.shape)}: {type(error).__name__}")
                 continue
             contenders.append(contender)
@@ -82,6 +85,9 @@ def _warmed_up(case: Case, peer: Peer, threads: int, truths: dict[Case, Tensor],
     if case not in truths:
         truths[case] = truth(case)
     difference = (as_tensor(output).double() - truths[case]).abs()
+    if not peer.same_scheme and min(case.image.shape[-2:]) > 2 * case.niter:
+        # cv2 reads stale memory beyond the border from the second iteration on, and that moves in a pixel at each.
+        difference = difference[..., case.niter : -case.niter, case.niter : -case.niter]
     facts |= {"error_max": difference.max().item(), "error_mean": difference.mean().item()}
     repeats = max(1, math.ceil(SHORTEST_SAMPLE / first))
     fewest = 1 if first > HOPELESS else min(3, rounds)
@@ -130,7 +136,7 @@ def rounded(value: float | None) -> float | None:
 
 
 def truth(case: Case) -> Tensor:
-    """The reference in float64, in bands: a step moves a value by one row, so `niter` more on each side make it exact."""
+    """The reference in float64, in bands: a step looks one row further, so `niter` more on each side make it exact."""
     image, rows = case.image.double(), 128
     if case.ndim == 3 or case.image.shape[-2] <= 2 * rows:
         bands = [(0, 0, None)]
@@ -151,8 +157,8 @@ def truth(case: Case) -> Tensor:
 def peak_memory(run: Callable[[], Any]) -> tuple[Any, float | None]:
     """What a call returned, and by how many MB it raised the process's memory at most, its result included.
 
-    Linux only, else None: freed memory goes back to the system, the high-water mark of the resident set is reset, and read
-    again after the call. Its resolution is some hundred kB.
+    Linux only, else None: freed memory goes back to the system, the high-water mark of the resident set is reset, and
+    read again after the call. Its resolution is some hundred kB.
     """
     gc.collect()
     try:

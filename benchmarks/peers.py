@@ -39,9 +39,6 @@ class Peer:
     compiles: bool = False
     instruction_set: str | None = None
 
-    def column(self) -> str:
-        return f"{self.name} {self.instruction_set}" if self.instruction_set else self.name
-
 
 def medpy(case: Case) -> Callable[[], np.ndarray]:
     """A plane at a time: on a color image as it stands MedPy would diffuse across the channels."""
@@ -62,8 +59,8 @@ def opencv(case: Case) -> Callable[[], list[np.ndarray]]:
     """Another scheme: 8 neighbors, one conductance from the L1 color distance, uint8 after every iteration.
 
     Its weight is exp(-(n / (3 * 255 * K))**2) with n the sum of |d| over the three channels. K = kappa / 255 makes that
-    exp(-(d / kappa)**2) wherever the channels change alike. alpha = gamma is what a user would carry over: the four
-    diagonal neighbors then make it diffuse up to three times as fast, but a third of it would vanish in the rounding.
+    exp(-(d / kappa)**2) wherever the channels change alike. alpha = gamma is what a user would carry over, though its
+    diagonal neighbors make it diffuse up to three times as fast; neither number changes what there is to compute.
     """
     import cv2
 
@@ -124,8 +121,7 @@ def everyone() -> list[Peer]:
     if importlib.util.find_spec("medpy"):
         peers.append(Peer("MedPy", medpy, lambda case: case.coupling == "none", threaded=False))
     if _has_ximgproc():
-        three_channels = lambda case: case.ndim == 2 and case.image.shape[1] == 3 and case.option == 1  # noqa: E731
-        peers.append(Peer("cv2.ximgproc", opencv, three_channels, same_scheme=False))
+        peers.append(Peer("cv2.ximgproc", opencv, _suits_opencv, same_scheme=False))
     peers.append(Peer("torch eager", torch_eager))
     peers.append(Peer("torch.compile", torch_compile, compiles=True))
     return peers + [Peer("texfilters", native(isa), instruction_set=isa) for isa in instruction_sets()]
@@ -136,6 +132,10 @@ def as_tensor(output: Any) -> Tensor:
     if isinstance(output, list):
         return torch.stack([torch.from_numpy(image).movedim(-1, 0) for image in output])
     return torch.from_numpy(output) if isinstance(output, np.ndarray) else output
+
+
+def _suits_opencv(case: Case) -> bool:
+    return case.ndim == 2 and case.image.shape[1] == 3 and case.option == 1
 
 
 def _has_ximgproc() -> bool:

@@ -27,7 +27,7 @@ def load() -> dict[str, Image.Image]:
 
 
 def batch(images: int, size: int) -> Tensor:
-    """uint8 `[images, 3, size, size]`: crops that go round the photos, along their diagonals, not enlarged where possible."""
+    """uint8 `[images, 3, size, size]`: crops of each photo in turn, enlarged only where they must be."""
     photos = list(load().values())
     crops_each = -(-images // len(photos))
     crops = []

@@ -7,13 +7,12 @@ import torch
 
 import texfilters
 from texfilters import _backends
-
 from variants import VARIANTS
 
 
 def pytest_report_header(config):
     return [
-        f"texfilters {texfilters.__version__} on {' '.join(_backends.available('cpu'))}; variants: {' '.join(VARIANTS)}",
+        f"texfilters backends: {', '.join(_backends.available('cpu'))}; instruction sets: {', '.join(VARIANTS)}",
         f"TEXFILTERS_REQUIRE={os.environ.get('TEXFILTERS_REQUIRE', '')}",
     ]
 

@@ -1,4 +1,4 @@
-"""The CPU kernel compiled by itself: for this machine, and for aarch64 where a cross compiler and an emulator are there."""
+"""The CPU kernel by itself: for this machine, and for aarch64 where a cross compiler and an emulator are there."""
 
 import shutil
 import subprocess

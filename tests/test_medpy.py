@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from texfilters import anisotropic_diffusion
 from texfilters.compat import medpy as ours

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from texfilters import _backends
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "texfilters"
+
+NO_COMPILER = {"CXX": "no-such-compiler", "CC": "no-such-compiler", "TEXFILTERS_REQUIRE": ""}
 
 # The flow of architecture: nothing imports from a line above its own.
 LAYERS = [
@@ -102,13 +105,11 @@ class TestTheFolderSsl:
             shutil.copy(ROOT / name, copy)
         (copy / "ssl").mkdir()
         (copy / "ssl" / "pretrain.py").write_text("")
+        build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
         result = subprocess.run(
-            [sys.executable, "-c", "from setuptools import build_meta as b; print(b.build_wheel('dist'))"],
-            cwd=copy, capture_output=True, text=True, env={**os.environ, "CXX": "no-such-compiler", "CC": "no-such-compiler", "TEXFILTERS_REQUIRE": ""},
-        )  # fmt: skip
+            [sys.executable, "-c", build], cwd=copy, capture_output=True, text=True, env={**os.environ, **NO_COMPILER}
+        )
         assert result.returncode == 0, result.stderr
-        import zipfile
-
         (wheel,) = (copy / "dist").glob("*.whl")
         names = zipfile.ZipFile(wheel).namelist()
         assert {name.split("/")[0] for name in names} == {
@@ -139,7 +140,7 @@ class TestTheBuild:
         )  # fmt: skip
 
     def test_without_a_compiler_it_installs_and_says_so(self, tmp_path):
-        result = self.build(tmp_path, CXX="no-such-compiler", CC="no-such-compiler")
+        result = self.build(tmp_path, **NO_COMPILER)
         assert result.returncode == 0, result.stderr
         assert "native kernels are not built" in result.stderr
         code = (
@@ -155,7 +156,7 @@ class TestTheBuild:
         assert "ImportError: TEXFILTERS_REQUIRE asks for 'native', which is absent: the build failed" in required.stderr
 
     def test_required_parts_fail_the_build(self, tmp_path):
-        result = self.build(tmp_path, CXX="no-such-compiler", CC="no-such-compiler", TEXFILTERS_REQUIRE="native")
+        result = self.build(tmp_path, **NO_COMPILER | {"TEXFILTERS_REQUIRE": "native"})
         assert result.returncode != 0
         assert "TEXFILTERS_REQUIRE asks for 'native'" in result.stderr
 

@@ -129,5 +129,5 @@ def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch):
     if "native" not in _backends.available("cpu"):
         pytest.skip("needs the native backend")
     monkeypatch.setenv("TEXFILTERS_ISA", "avx1024")
-    with pytest.raises(RuntimeError, match="TEXFILTERS_ISA must name an instruction set of this machine.*avx1024"):
+    with pytest.raises(RuntimeError, match=r"TEXFILTERS_ISA must name .*, got 'avx1024'"):
         anisotropic_diffusion(torch.rand(5, 5), 1)

@@ -48,7 +48,7 @@ def anisotropic_diffusion(
             states.append(step(t, states[-1], kappa, gamma))
         while states:
             t = start + len(states) - 1
-            _, pull_back = torch.func.vjp(functools.partial(step, t), states.pop(), kappa, gamma)
+            pull_back = torch.func.vjp(functools.partial(step, t), states.pop(), kappa, gamma)[1]
             grad, dk, dg = pull_back(grad)
             d_kappa += dk
             d_gamma += dg

@@ -3,8 +3,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from cli_helpers import SCIKIT_IMAGES, Outcome
 from PIL import Image
+
+from cli_helpers import SCIKIT_IMAGES, Outcome
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from cli_helpers import start
 
 import texfilters
 import texfilters.cli
+from cli_helpers import start
 from texfilters.cli.filters import FILTERS, Filter, choose
 from texfilters.cli.messages import Refused
 

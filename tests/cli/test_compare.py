@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from cli_helpers import files_in, pixels, run
 from PIL import Image, ImageDraw
 
 import texfilters
+from cli_helpers import files_in, pixels, run
 from texfilters.cli.contact_sheet import contact_sheet
 
 # At cell=360: margin, gap, and the height of a label of two lines.

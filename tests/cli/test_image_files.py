@@ -8,10 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from cli_helpers import SCIKIT_IMAGES, files_in, pixels
 from PIL import Image, ImageCms, JpegImagePlugin
 
 import texfilters
+from cli_helpers import SCIKIT_IMAGES, files_in, pixels
 from texfilters.cli import atomic, filters, image_files
 from texfilters.cli.image_files import Picture, read, write
 
@@ -68,7 +68,8 @@ def test_coupling_reaches_the_channels(tmp_path, small):
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_16_bits_stay_16_bits(tmp_path, small, suffix):
     fine = np.asarray(small.convert("L"), dtype=np.uint16) * 257 + np.arange(small.width, dtype=np.uint16) % 200
-    Image.fromarray(fine).save(tmp_path / f"a.{suffix}")
+    deep = Image.fromarray(fine)
+    (deep.convert("I") if suffix == "pgm" else deep).save(tmp_path / f"a.{suffix}")
     suppress(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}")
     after = pixels(tmp_path / f"b.{suffix}")
     levels = diffused((fine.astype(np.float32) / 257)[None])[0]
@@ -139,9 +140,8 @@ def exif() -> Image.Exif:
     exif = Image.Exif()
     exif[0x010F] = "Acme"
     exif[0x0112] = 6
-    exif.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
-    exif.get_ifd(0x8825)[1] = "N"
-    exif.get_ifd(0x8825)[2] = (51.0, 30.0, 1.5)
+    exif[0x8769] = {0x9003: "2020:01:02 03:04:05"}
+    exif[0x8825] = {1: "N", 2: (51.0, 30.0, 1.5)}
     return exif
 
 
@@ -217,6 +217,8 @@ def test_what_would_be_lost_is_refused(tmp_path, small):
     for mode in ("F", "I", "LAB"):
         Image.new(mode, (3, 3)).save(tmp_path / f"{mode}.tif")
         refused(f"{mode}.tif", f"^mode {mode} ")
+    Image.new("I;16", (3, 3)).save(tmp_path / "signed.tif", tiffinfo={339: 2})
+    refused("signed.tif", "^mode I ")
     (tmp_path / "text.png").write_text("no image")
     refused("text.png", "^not an image")
     os.mkfifo(tmp_path / "pipe.png")

@@ -1,11 +1,17 @@
 """Ctrl-C and its relatives: the process ends at once, with the right code, and leaves nothing half-written."""
 
+import os
 import signal
 import time
 
 import pytest
-from cli_helpers import files_in, finish, start
 from PIL import Image
+
+from cli_helpers import files_in, finish, start
+from texfilters.cli import interrupts
+
+# Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
 def wait_for(condition, process) -> None:
@@ -31,7 +37,7 @@ def test_while_files_are_being_written(tmp_path, small, number):
         small.save(tmp_path / "source" / f"{i}.png")
     target = tmp_path / "target"
     # A disk so slow that the signal comes while temporary files lie there.
-    slow = "import os, time; os.fsync = lambda file: time.sleep(60)"
+    slow = LISTENING + "import os, time; os.fsync = lambda file: time.sleep(60)"
     process = start("suppress", tmp_path / "source", target, "--workers", "3", before=slow)
     wait_for(lambda: len(files_in(target)) == 3, process)
     outcome = stop(process, number)
@@ -45,7 +51,7 @@ def test_while_kernels_compute(tmp_path, astronaut):
     astronaut.crop((0, 0, 40, 40)).save(tmp_path / "source" / "0.png")
     astronaut.resize((2000, 2000)).save(tmp_path / "source" / "1.png", compress_level=1)
     target = tmp_path / "target"
-    process = start("suppress", tmp_path / "source", target, "--niter", "3000")
+    process = start("suppress", tmp_path / "source", target, "--niter", "3000", before=LISTENING)
     wait_for(lambda: files_in(target) == {"0.png"}, process)
     assert stop(process, signal.SIGINT).code == 130
     assert files_in(target) == {"0.png"}
@@ -59,7 +65,19 @@ def test_compare_while_a_kernel_computes(tmp_path, astronaut):
         "import texfilters.cli.filters as f; apply = f.apply\n"
         f"f.apply = lambda *a: (open({str(tmp_path / 'started')!r}, 'w').close(), apply(*a))[1]"
     )
-    process = start("compare", "a.png", "--niter", "3000", cwd=tmp_path, before=busy)
+    process = start("compare", "a.png", "--niter", "3000", cwd=tmp_path, before=LISTENING + busy)
     wait_for((tmp_path / "started").exists, process)
     assert stop(process, signal.SIGINT).code == 130
     assert files_in(tmp_path) == {"a.png", "started"}
+
+
+def test_a_silenced_signal_stays_silenced_and_handlers_come_back():
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.ending_at_once():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before[signal.SIGHUP])

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from cli_helpers import Outcome, files_in, pixels, run
 
 

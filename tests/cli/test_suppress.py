@@ -8,10 +8,10 @@ import threading
 import numpy as np
 import pytest
 import torch
-from cli_helpers import SCIKIT_IMAGES, files_in, pixels, run, start
 from PIL import Image, JpegImagePlugin
 
 import texfilters
+from cli_helpers import SCIKIT_IMAGES, files_in, pixels, run, start
 from texfilters.cli import suppress
 
 
@@ -34,7 +34,7 @@ def tree(tmp_path, small):
     see_through.save(source / "class a" / "Ünï [bold].webp")
     small.convert("L").save(source / "gray.TIFF")
     small.convert("P").save(source / "palette.bmp")
-    small.save(os.fsencode(source) + b"/class a/no text \xff.ppm")
+    small.save(source / "class a" / os.fsdecode(b"no text \xff.ppm"))
     shutil.copy(SCIKIT_IMAGES / "rocket.jpg", source / "rocket.jpeg")
     (source / "class a" / "cut.jpg").write_bytes((SCIKIT_IMAGES / "rocket.jpg").read_bytes()[:20_000])
     (source / "text.png").write_text("no image")

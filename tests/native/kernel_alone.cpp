@@ -75,7 +75,8 @@ int main() {
       if (isa == Isa::avx2) kernels = avx2::diffusion_kernels<float, float>();
       if (isa == Isa::avx512) kernels = avx512::diffusion_kernels<float, float>();
 #endif
-      for (int64_t i = 0; i < kHeight * kWidth; ++i) slab.state[i / kWidth * kStride + i % kWidth] = static_cast<float>(image[i]);
+      for (int64_t i = 0; i < kHeight * kWidth; ++i)
+        slab.state[i / kWidth * kStride + i % kWidth] = static_cast<float>(image[i]);
       kernels.diffuse(slab, parameters, kSteps, false, false);
       const std::vector<double> expected = scalar(image, option, 60, 0.2);
       for (int64_t i = 0; i < kHeight * kWidth; ++i) {

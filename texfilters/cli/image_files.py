@@ -99,8 +99,11 @@ def write(picture: Picture, path: str, quality: int = 95) -> None:
         options["exif"] = picture.exif
     if picture.icc_profile and not (form == "WEBP" and mode in ("L", "LA")):  # WebP would store RGB with a gray profile
         options["icc_profile"] = picture.icc_profile
+    image = picture.image
+    if form == "PPM" and mode == "I;16":
+        image = image.convert("I")  # what Pillow before 11 writes 16 bits from
     data = io.BytesIO()
-    picture.image.save(data, form, **options)
+    image.save(data, form, **options)
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     atomic.write(path, data.getbuffer())
 
@@ -123,7 +126,9 @@ def _sixteen_bits(image: Image.Image) -> Image.Image:
 
 
 def _has_deep_gray(image: Image.Image) -> bool:
-    return image.mode.startswith("I;16") or (image.mode == "I" and (image.format == "PPM" or ";16" in _raw_mode(image)))
+    if image.mode == "I":  # 32 bits, or 16 as some versions of Pillow read them; signed ones (I;16S) do not fit
+        return image.format == "PPM" or _raw_mode(image) in ("I;16", "I;16B", "I;16L", "I;16N")
+    return image.mode.startswith("I;16")
 
 
 def _has_deep_colors(image: Any) -> bool:
