@@ -61,10 +61,11 @@ class BuildNative(build_ext):
 
     def run(self) -> None:
         inplace = self.inplace  # which setuptools' own run() alters, and does not restore if it fails
+        self.force = True  # what another build left behind may be for other flags or another torch
         info = {"native": {"built": False}, "cuda": {"built": False, "why": CUDA_ABSENT}}
         try:
-            # Replaced, not overwritten: a process that has it loaded keeps its own.
-            Path("texfilters/_C.so").unlink(missing_ok=True)
+            if inplace:  # replaced, not overwritten: a process that has it loaded keeps its own
+                Path("texfilters/_C.so").unlink(missing_ok=True)
             torch = torch_folder()
             for extension in self.extensions:
                 extension.include_dirs.append(str(torch / "include"))

@@ -11,12 +11,11 @@ namespace texfilters {
 constexpr double kLog2e = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
 
-// 2^f = 1 + f (p[0] + f (p[1] + ...)), minimax in the relative error (8e-8) with the value at 0 kept exact, so that
-// flat regions and weak gradients keep their weight. Fitted by linear programming on 8001 Chebyshev nodes.
-constexpr std::array<float, 5> kExp2Nearest = {0.69314706f, 0.24022235f, 0.055506786f, 0.009671961f,
-                                               0.0013274543f};  // |f| <= 1/2
-constexpr std::array<float, 5> kExp2Floor = {0.69315157f, 0.24016274f, 0.055801818f, 0.009018897f,
-                                             0.0018646567f};  // 0 <= f < 1
+// 2^f = 1 + f (p[0] + f (p[1] + ...)), minimax in the relative error with the value at 0 kept exact, so that flat
+// regions and weak gradients keep their weight. Fitted by linear programming on 8001 Chebyshev nodes.
+constexpr std::array<double, 5> kExp2 = {0.69314706, 0.24022235, 0.055506786, 0.009671961,
+                                         0.0013274543};                 // |f| <= 1/2: 8e-8
+constexpr std::array<double, 2> kExp2Small = {0.69315734, 0.24022651};  // |f| <= 1/64: 6e-8
 
 // The Taylor series of 2^f, ln(2)^k / k!: for |f| <= 1/2 the rest after 13 terms is below float64's rounding.
 constexpr std::array<double, 13> exp2_series() {
@@ -25,6 +24,7 @@ constexpr std::array<double, 13> exp2_series() {
   for (std::size_t k = 0; k < series.size(); ++k) series[k] = term *= kLn2 / static_cast<double>(k + 1);
   return series;
 }
+constexpr std::array<double, 13> kExp2Series = exp2_series();
 
 // 1 / kappa^2, kept finite: 0 * inf would turn flat regions into NaN.
 template <class T>

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.library import opcheck
 
 from texfilters import _backends, anisotropic_diffusion
@@ -96,6 +97,27 @@ def test_a_second_derivative_is_refused():
     (gradient,) = torch.autograd.grad(anisotropic_diffusion(image, 2, 0.3).square().sum(), image, create_graph=True)
     with pytest.raises(RuntimeError, match="anisotropic_diffusion is differentiable once"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize("transform", ["grad", "vjp", "jvp", "vmap", "jacrev", "hessian"])
+def test_torch_func_is_refused(transform):
+    image = torch.rand(2, 5, 5)
+
+    def work(u):
+        return anisotropic_diffusion(u, 2, 0.3).sum()
+
+    calls = {"vjp": lambda: torch.func.vjp(work, image), "jvp": lambda: torch.func.jvp(work, (image,), (image,))}
+    call = calls.get(transform, lambda: getattr(torch.func, transform)(work)(image))
+    with pytest.raises(RuntimeError, match=r"anisotropic_diffusion does not run under torch\.func transforms"):
+        call()
+
+
+def test_forward_mode_is_refused_only_where_it_is_asked_for():
+    image = torch.rand(2, 5, 5)
+    with forward_ad.dual_level():
+        anisotropic_diffusion(image, 2, 0.3)
+        with pytest.raises(RuntimeError, match="anisotropic_diffusion has no forward-mode derivative"):
+            anisotropic_diffusion(forward_ad.make_dual(image, image), 2, 0.3)
 
 
 def test_memory_grows_with_the_square_root_of_niter():

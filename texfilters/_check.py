@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # The bound on gamma may be met in float32 (1/6 rounds up), so it gives way by float32's rounding.
@@ -28,6 +29,19 @@ def image(value: Any, ndim: int) -> Tensor:
         axes = "[..., H, W]" if ndim == 2 else "[..., D, H, W]"
         raise ValueError(f"image must have at least {ndim} dimensions, {axes}, got shape {tuple(value.shape)}")
     return value
+
+
+def plain_autograd(function: str, *arguments: Any) -> None:
+    """Without this, torch.func would fail with a message about torch's insides, and forward mode would yield zero."""
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            f"{function} does not run under torch.func transforms (grad, jvp, vmap, ...): "
+            "use torch.autograd, and a batch dimension in place of vmap"
+        )
+    if forward_ad._current_level >= 0:
+        for value in arguments:
+            if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+                raise RuntimeError(f"{function} has no forward-mode derivative: use torch.autograd's reverse mode")
 
 
 def choice(name: str, value: Any, allowed: Sequence[Any]) -> Any:

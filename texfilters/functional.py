@@ -49,13 +49,15 @@ def anisotropic_diffusion(
     Raises:
         TypeError: for an image that is no tensor or has another dtype, or a parameter of a wrong type.
         ValueError: for a value out of its range or a parameter tensor of a wrong shape or device.
-        RuntimeError: if the backend asked for is not there, or none is for the image's device.
+        RuntimeError: if the backend asked for is not there, or none is for the image's device; under torch.func and for
+            forward-mode and second derivatives.
 
     Source: Perona and Malik 1990, doi:10.1109/34.56205; option 3 Black et al. 1998, doi:10.1109/83.661192; discretized
     as MedPy 0.5 does, except that MedPy, which takes every axis as spatial, would mix the channels of a color image.
     """
     _check.choice("ndim", ndim, (2, 3))
     _check.image(image, ndim)
+    _check.plain_autograd("anisotropic_diffusion", image, kappa, gamma)
     _check.choice("option", option, (1, 2, 3))
     _check.choice("coupling", coupling, ("none", "l2"))
     distances = _check.spacing(spacing, ndim)

@@ -15,10 +15,29 @@
 
 #include "cpu/rows.simd.h"
 
+// 2^t is split into 2^(whole part), by exponent bits, and 2^(fraction), by a polynomial. Two registers of AVX-512 hold
+// a table of 2^(j/32) besides, which leaves so small a fraction that a parabola does.
+#if defined(TEXFILTERS_AVX512)
+template <class T>
+constexpr int kTableBits = sizeof(T) == 4 ? 5 : 0;
+#else
+template <class T>
+constexpr int kTableBits = 0;
+#endif
+template <class T>
+constexpr std::size_t kTerms = sizeof(T) == 8  ? kExp2Series.size()
+                               : kTableBits<T> ? kExp2Small.size()
+                                               : kExp2.size();
+
+// Brings the whole part, which `exponential` counts from here down, to where the exponent stands.
+template <class T>
+constexpr int kExponentShift = std::numeric_limits<T>::digits - 1 - kTableBits<T>;
+
 template <class T>
 struct Axis {
   Vec<T> scale, offset, limit;
-  std::array<Vec<T>, sizeof(T) == 4 ? kExp2Nearest.size() : exp2_series().size()> exp2;
+  std::array<Vec<T>, kTerms<T>> exp2;
+  std::array<Vec<T>, kTableBits<T> ? 2 : 0> table;
 };
 
 template <class T>
@@ -32,19 +51,26 @@ Axis<T> axis_constants(const DiffusionParameters& p, double spacing) {
   constexpr int kLowest = std::numeric_limits<T>::min_exponent + 6;
   const double step = std::max(p.gamma / spacing, std::ldexp(1.0, kLowest)), c = inverse_square<T>(p.kappa);
   Axis<T> axis{};
-  if (p.option == 1) {  // step * 2^(scale * d^2), the step folded into the polynomial
+  if (p.option == 1) {  // step * 2^(scale * d^2), the step folded into the table or the polynomial
     axis.scale = splat<T>(-kLog2e * c);
-    // Bounds the exponent where its bits are added to those of a polynomial as small as the step.
+    // Bounds the exponent where its bits are added to those of a number as small as the step.
     axis.limit = splat<T>(std::max(kLowest / 2, kLowest - std::ilogb(step)) / (-kLog2e * c));
-    axis.offset = splat<T>(step);
-#if defined(TEXFILTERS_AVX512)
-    constexpr auto narrow = kExp2Floor;
-#else
-    constexpr auto narrow = kExp2Nearest;
-#endif
-    constexpr auto wide = exp2_series();
-    for (std::size_t k = 0; k < axis.exp2.size(); ++k) {
-      axis.exp2[k] = splat<T>(step * (sizeof(T) == 4 ? static_cast<double>(narrow[k % narrow.size()]) : wide[k]));
+    const double factor = kTableBits<T> ? 1 : step;
+    axis.offset = splat<T>(factor);
+    for (std::size_t k = 0; k < kTerms<T>; ++k) {
+      axis.exp2[k] = splat<T>(factor * (sizeof(T) == 8  ? kExp2Series[k]
+                                        : kTableBits<T> ? kExp2Small[k % 2]
+                                                        : kExp2[k % 5]));
+    }
+    for (std::size_t half = 0; half < axis.table.size(); ++half) {
+      Vec<T> powers{};
+      Bits<T> index{};
+      for (int lane = 0; lane < kLanes<T>; ++lane) {
+        index[lane] = half * kLanes<T> + lane;
+        powers[lane] = step * std::exp2(index[lane] / 32.0);
+      }
+      // Less the index's own bits, which come along with the exponent.
+      axis.table[half] = (Vec<T>)((Bits<T>)powers - (index << kExponentShift<T>));
     }
   } else if (p.option == 2) {  // 1 / (1 / step + d^2 / (kappa^2 step))
     axis.offset = splat<T>(1 / step);
@@ -63,23 +89,22 @@ inline Vec<T> polynomial(Vec<T> f, const Axis<T>& axis) {
   return fma(p, f, axis.offset);
 }
 
-// step * exp(-d^2 / kappa^2) by splitting the exponent into whole part and fraction.
+// step * exp(-d^2 / kappa^2).
 template <class T>
 inline Vec<T> exponential(Vec<T> square, const Axis<T>& axis) {
-#if defined(TEXFILTERS_AVX512)
-  if constexpr (sizeof(T) == 4) {
-    constexpr int kFractionAboveFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-    const Vec<T> t = square * axis.scale;
-    const Vec<T> f = (Vec<T>)_mm512_reduce_ps((__m512)t, kFractionAboveFloor);
-    return (Vec<T>)_mm512_scalef_ps((__m512)polynomial<T>(f, axis), (__m512)t);
-  }
-#endif
-  constexpr int kMantissa = std::numeric_limits<T>::digits - 1;
-  const Vec<T> magic = splat<T>(1.5 * (int64_t{1} << kMantissa));  // adding it leaves the nearest integer
+  // Adding it leaves the nearest multiple of 2^-kTableBits, counted in the last bits.
+  const Vec<T> magic = splat<T>(1.5 * (int64_t{1} << kExponentShift<T>));
   const Vec<T> bounded = min<Vec<T>>(axis.limit, square);
   const Vec<T> shifted = fma(bounded, axis.scale, magic);
   const Vec<T> p = polynomial<T>(fma(bounded, axis.scale, magic - shifted), axis);
-  return (Vec<T>)((Bits<T>)p + ((Bits<T>)shifted << kMantissa));
+  const Bits<T> exponent = (Bits<T>)shifted << kExponentShift<T>;
+#if defined(TEXFILTERS_AVX512)
+  if constexpr (kTableBits<T> > 0) {
+    const __m512 entry = _mm512_permutex2var_ps((__m512)axis.table[0], (__m512i)shifted, (__m512)axis.table[1]);
+    return (Vec<T>)((Bits<T>)entry + exponent) * p;
+  }
+#endif
+  return (Vec<T>)((Bits<T>)p + exponent);
 }
 
 // gamma * g / spacing for a squared difference.
@@ -114,15 +139,16 @@ inline Vec<T> exchange(T* fluxes, Vec<T> next) {
 // 2-D.
 template <int OPTION, class T>
 void diffuse_row(T* u, const T* below, const T* behind, T* flux_y, T* flux_z, int64_t width, const Axes<T>& axes) {
+  const Axis<T> along_x = axes.x, along_y = axes.y, along_z = axes.z;  // in registers: no store below may alias them
   Vec<T> left{};
   for (int64_t x = 0; x < width; x += kLanes<T>) {
     const Vec<T> center = load(u + x);
-    Vec<T> right = flux<OPTION, T>(load(u + x + 1) - center, axes.x);
+    Vec<T> right = flux<OPTION, T>(load(u + x + 1) - center, along_x);
     if (x + kLanes<T> >= width) right = keep<T>(right, axes.tail);
     Vec<T> inflow = right - shift_in<T>(left, right);
     left = right;
-    inflow += exchange(flux_y + x, below ? flux<OPTION, T>(load(below + x) - center, axes.y) : Vec<T>{});
-    if (flux_z) inflow += exchange(flux_z + x, behind ? flux<OPTION, T>(load(behind + x) - center, axes.z) : Vec<T>{});
+    inflow += exchange(flux_y + x, below ? flux<OPTION, T>(load(below + x) - center, along_y) : Vec<T>{});
+    if (flux_z) inflow += exchange(flux_z + x, behind ? flux<OPTION, T>(load(behind + x) - center, along_z) : Vec<T>{});
     store(u + x, center + inflow);
   }
 }
@@ -131,6 +157,7 @@ void diffuse_row(T* u, const T* below, const T* behind, T* flux_y, T* flux_z, in
 template <int OPTION, class T>
 void coupled_weights(const Slab<T>& slab, const T* u, const T* neighbor, T* weights, const Axis<T>& axis) {
   if (neighbor == nullptr) return;
+  const Axis<T> constants = axis;
   for (int64_t x = 0; x < slab.width; x += kLanes<T>) {
     Vec<T> square{};
     for (int64_t c = 0; c < slab.channels; ++c) {
@@ -139,7 +166,7 @@ void coupled_weights(const Slab<T>& slab, const T* u, const T* neighbor, T* weig
     }
     // The exponential's bit arithmetic does not see NaN and inf, and here other channels depend on it: NaN makes them
     // NaN, inf cuts them off.
-    const Vec<T> w = weight<OPTION, T>(square, axis);
+    const Vec<T> w = weight<OPTION, T>(square, constants);
     const Vec<T> otherwise = square == square ? Vec<T>{} : square;
     store(weights + x, square <= splat<T>(std::numeric_limits<T>::max()) ? w : otherwise);
   }
@@ -238,26 +265,12 @@ void diffuse_option(const Slab<T>& slab, const DiffusionParameters& parameters, 
   }
 }
 
-// Fluxes too small for float32's normal range are flushed to 0 while the kernel runs: they cost a microcode assist
-// each.
-class FlushDenormals {
-#if defined(TEXFILTERS_AVX512)
- public:
-  FlushDenormals() { _mm_setcsr(before_ | _MM_FLUSH_ZERO_ON); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
-
- private:
-  unsigned before_ = _mm_getcsr();
-#endif
-};
-
 template <class T>
 void diffuse(const Slab<T>& slab, const DiffusionParameters& parameters, int64_t steps, bool open_front,
              bool open_back) {
   const auto run = parameters.option == 1   ? diffuse_option<1, T>
                    : parameters.option == 2 ? diffuse_option<2, T>
                                             : diffuse_option<3, T>;
-  [[maybe_unused]] const FlushDenormals scope;
   run(slab, parameters, steps, open_front, open_back);
 }
 

@@ -14,6 +14,7 @@ import texfilters
 from cli_helpers import SCIKIT_IMAGES, files_in, pixels
 from texfilters.cli import atomic, filters, image_files
 from texfilters.cli.image_files import Picture, read, write
+from texfilters.cli.suppress import plan, run
 
 PARAMETERS = {"niter": 20, "kappa": 20.0, "gamma": 0.1, "option": 1, "coupling": "none"}
 
@@ -23,9 +24,8 @@ def diffused(planes: np.ndarray, **changes) -> np.ndarray:
 
 
 def suppress(source, target, **flags) -> None:
-    picture = read(str(source))
-    image = filters.apply(filters.choose("anisotropic-diffusion", flags), picture.image)
-    write(Picture(image, picture.exif, picture.icc_profile), str(target))
+    function = filters.choose("anisotropic-diffusion", flags)
+    assert list(run(plan(str(source), str(target)), function, 95, 1)) == [(str(source), None)]
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -51,7 +51,7 @@ def test_while_kernels_compute(tmp_path, astronaut):
     astronaut.crop((0, 0, 40, 40)).save(tmp_path / "source" / "0.png")
     astronaut.resize((2000, 2000)).save(tmp_path / "source" / "1.png", compress_level=1)
     target = tmp_path / "target"
-    process = start("suppress", tmp_path / "source", target, "--niter", "3000", before=LISTENING)
+    process = start("suppress", tmp_path / "source", target, "--niter", "30000", before=LISTENING)
     wait_for(lambda: files_in(target) == {"0.png"}, process)
     assert stop(process, signal.SIGINT).code == 130
     assert files_in(target) == {"0.png"}
@@ -65,8 +65,9 @@ def test_compare_while_a_kernel_computes(tmp_path, astronaut):
         "import texfilters.cli.filters as f; apply = f.apply\n"
         f"f.apply = lambda *a: (open({str(tmp_path / 'started')!r}, 'w').close(), apply(*a))[1]"
     )
-    process = start("compare", "a.png", "--niter", "3000", cwd=tmp_path, before=LISTENING + busy)
+    process = start("compare", "a.png", "--niter", "30000", cwd=tmp_path, before=LISTENING + busy)
     wait_for((tmp_path / "started").exists, process)
+    time.sleep(0.5)  # until the kernel runs, which hears no signal
     assert stop(process, signal.SIGINT).code == 130
     assert files_in(tmp_path) == {"a.png", "started"}
 
