@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import texfilters
 from texfilters import _backends
@@ -67,9 +68,9 @@ def info() -> None:
     table = Table.grid(padding=(0, 2))
     for line in lines:
         name, _, value = line.partition(": ")
-        table.add_row(f"[bold]{name}", value)
-    console.print(title, style="bold", highlight=False)
-    console.print(table, highlight=False)
+        table.add_row(Text(name, style="bold"), Text(value))
+    console.print(Text(title, style="bold"))
+    console.print(table)
 
 
 @app.command("suppress")
