@@ -47,8 +47,8 @@ format: setup
 
 test: export TEXFILTERS_REQUIRE ?= native
 test: lint
-	$(PYTEST) --cov --cov-report= -m "not slow"
-	TRITON_INTERPRET=1 $(PYTEST) tests/triton --cov --cov-append --cov-report=term -m "not slow"
+	$(PYTEST) --cov -m "not slow"
+	TRITON_INTERPRET=1 $(PYTEST) tests/triton -m "not slow"
 
 test-slow: export TEXFILTERS_REQUIRE ?= native
 test-slow: test

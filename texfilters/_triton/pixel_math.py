@@ -5,9 +5,9 @@ import math
 import triton
 import triton.language as tl
 
-# conductance() takes (d * difference_scale)**2, so that everything constant is paid for once an image, not once an edge.
-_ROOT_LOG2E = tl.constexpr(math.sqrt(math.log2(math.e)))  # exp(-(d/kappa)**2) = exp2(-(d * _ROOT_LOG2E / kappa)**2)
-_TUKEY_SCALE = tl.constexpr(2**-0.75)  # 0.5 * (1 - d**2 / (2 kappa**2))**2 = (_TUKEY_TOP - (d * _TUKEY_SCALE / kappa)**2)**2
+# conductance() takes (d * difference_scale)**2, which moves all constants out of the work on single edges:
+_ROOT_LOG2E = tl.constexpr(math.sqrt(math.log2(math.e)))  # exp(-(d/kappa)**2) is exp2(-(d * _ROOT_LOG2E / kappa)**2),
+_TUKEY_SCALE = tl.constexpr(2**-0.75)  # and Tukey's biweight is (_TUKEY_TOP - (d * _TUKEY_SCALE / kappa)**2)**2
 _TUKEY_TOP = tl.constexpr(2**-0.5)
 _ROUND_TO_INTEGER = tl.constexpr(2.0**23)  # float32 holds no fraction from here on
 
