@@ -47,7 +47,7 @@ format: setup
 
 test: export TEXFILTERS_REQUIRE ?= native
 test: lint
-	$(PYTEST) --cov -m "not slow"
+	$(PYTEST) --cov --ignore tests/triton -m "not slow"
 	TRITON_INTERPRET=1 $(PYTEST) tests/triton -m "not slow"
 
 test-slow: export TEXFILTERS_REQUIRE ?= native

@@ -199,8 +199,11 @@ print([m for m in '{optional}'.split() if m in set(sys.modules) - before])"
 
 
 def test_a_call_costs_less_than_40_microseconds():
-    import timeit
-
-    image = torch.rand(4, 4)
-    times = timeit.repeat(lambda: texfilters.anisotropic_diffusion(image, 1, 0.5), number=500, repeat=9)
-    assert min(times) / 500 < 40e-6
+    # In a process of its own: measuring coverage would cost more than the call.
+    code = """
+import timeit, torch
+from texfilters import anisotropic_diffusion
+image = torch.rand(4, 4)
+print(min(timeit.repeat(lambda: anisotropic_diffusion(image, 1, 0.5), number=500, repeat=9)) / 500)
+"""
+    assert float(run("-c", code).stdout) < 40e-6
