@@ -29,7 +29,7 @@ constexpr std::array<double, 13> kExp2Series = exp2_series();
 // 1 / kappa^2, kept finite: 0 * inf would turn flat regions into NaN.
 template <class T>
 double inverse_square(double kappa) {
-  return std::min(1 / (kappa * kappa), static_cast<double>(std::numeric_limits<T>::max()) / 16);
+  return std::min(1 / (kappa * kappa), static_cast<double>(std::numeric_limits<T>::max()) / 2);
 }
 
 }  // namespace texfilters

@@ -3,8 +3,6 @@
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
 #include <array>
@@ -17,17 +15,10 @@
 #include <utility>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 #include "cpu/isa.h"
 #include "cpu/per_image.h"
 #include "cpu/planes.h"
 #include "cpu/threads.h"
-#include "pixel_math.h"
 
 #define TEXFILTERS_ISA_FILE "cpu/anisotropic_diffusion.simd.h"
 #include "cpu/foreach_isa.h"
@@ -56,11 +47,11 @@ class Diffusion {
 
  public:
   Diffusion(const Tensor& image, const Tensor& output, const PerImage& niter, const PerImage& kappa,
-            const PerImage& gamma, bool coupled, const DiffusionParameters& common)
+            const PerImage& gamma, const SpatialAxes& axes, bool coupled, const DiffusionParameters& common)
       : ndim_(common.volume ? 3 : 2),
-        units_(image, ndim_, coupled),
-        in_(image, static_cast<const S*>(image.const_data_ptr()), ndim_, coupled),
-        out_(output, static_cast<S*>(output.mutable_data_ptr()), ndim_, coupled),
+        units_(image, ndim_, axes, coupled),
+        in_(image, static_cast<const S*>(image.const_data_ptr()), ndim_, axes, coupled),
+        out_(output, static_cast<S*>(output.mutable_data_ptr()), ndim_, axes, coupled),
         units_per_image_(image.dim() == ndim_ + 2 && !units_.empty() ? units_.count / image.size(0) : units_.count),
         niter_(niter),
         kappa_(kappa),
@@ -251,12 +242,16 @@ Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Ten
   STD_TORCH_CHECK(image.dim() >= ndim, "image must have at least ", ndim, " dimensions, got ", image.dim());
   STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ",
                   spacing.size());
+  const SpatialAxes axes(image, ndim);
+  const auto distance = [&](int64_t dimension) {
+    return dimension < 0 ? 1.0 : spacing[dimension - (image.dim() - ndim)];
+  };
   const DiffusionParameters common{
-      static_cast<int>(option), ndim == 3, 0, 0, {ndim == 3 ? spacing[0] : 1, spacing[ndim - 2], spacing[ndim - 1]}};
+      static_cast<int>(option), ndim == 3, 0, 0, {distance(axes.z), distance(axes.y), distance(axes.x)}};
   const Tensor output = torch::stable::empty_like(image);
   const auto run = [&](auto element) {
     Diffusion<decltype(element)>(image, output, PerImage("niter", niter, image, ndim),
-                                 PerImage("kappa", kappa, image, ndim), PerImage("gamma", gamma, image, ndim),
+                                 PerImage("kappa", kappa, image, ndim), PerImage("gamma", gamma, image, ndim), axes,
                                  coupling == "l2", common)
         .run();
   };

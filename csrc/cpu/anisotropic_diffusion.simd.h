@@ -53,8 +53,8 @@ Axis<T> axis_constants(const DiffusionParameters& p, double spacing) {
   Axis<T> axis{};
   if (p.option == 1) {  // step * 2^(scale * d^2), the step folded into the table or the polynomial
     axis.scale = splat<T>(-kLog2e * c);
-    // Bounds the exponent where its bits are added to those of a number as small as the step.
-    axis.limit = splat<T>(std::max(kLowest / 2, kLowest - std::ilogb(step)) / (-kLog2e * c));
+    // From here on the weight is 0: the exponent's bits, added to a number as small as the step, would wrap round.
+    axis.limit = splat<T>((kLowest - std::ilogb(step)) / (-kLog2e * c));
     const double factor = kTableBits<T> ? 1 : step;
     axis.offset = splat<T>(factor);
     for (std::size_t k = 0; k < kTerms<T>; ++k) {
@@ -94,17 +94,16 @@ template <class T>
 inline Vec<T> exponential(Vec<T> square, const Axis<T>& axis) {
   // Adding it leaves the nearest multiple of 2^-kTableBits, counted in the last bits.
   const Vec<T> magic = splat<T>(1.5 * (int64_t{1} << kExponentShift<T>));
-  const Vec<T> bounded = min<Vec<T>>(axis.limit, square);
-  const Vec<T> shifted = fma(bounded, axis.scale, magic);
-  const Vec<T> p = polynomial<T>(fma(bounded, axis.scale, magic - shifted), axis);
+  const Vec<T> shifted = fma(square, axis.scale, magic);
+  const Vec<T> p = polynomial<T>(fma(square, axis.scale, magic - shifted), axis);
   const Bits<T> exponent = (Bits<T>)shifted << kExponentShift<T>;
 #if defined(TEXFILTERS_AVX512)
   if constexpr (kTableBits<T> > 0) {
     const __m512 entry = _mm512_permutex2var_ps((__m512)axis.table[0], (__m512i)shifted, (__m512)axis.table[1]);
-    return (Vec<T>)((Bits<T>)entry + exponent) * p;
+    return keep<T>((Vec<T>)((Bits<T>)entry + exponent) * p, square < axis.limit);
   }
 #endif
-  return (Vec<T>)((Bits<T>)p + exponent);
+  return keep<T>((Vec<T>)((Bits<T>)p + exponent), square < axis.limit);
 }
 
 // gamma * g / spacing for a squared difference.
@@ -164,11 +163,9 @@ void coupled_weights(const Slab<T>& slab, const T* u, const T* neighbor, T* weig
       const Vec<T> d = difference(neighbor + c * slab.channel_stride, u + c * slab.channel_stride, x);
       square = fma(d, d, square);
     }
-    // The exponential's bit arithmetic does not see NaN and inf, and here other channels depend on it: NaN makes them
-    // NaN, inf cuts them off.
+    // One channel's NaN, for which an exponential is 0 here, makes the others NaN, too.
     const Vec<T> w = weight<OPTION, T>(square, constants);
-    const Vec<T> otherwise = square == square ? Vec<T>{} : square;
-    store(weights + x, square <= splat<T>(std::numeric_limits<T>::max()) ? w : otherwise);
+    store(weights + x, square == square ? w : square);
   }
 }
 

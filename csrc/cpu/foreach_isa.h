@@ -1,9 +1,8 @@
 // Includes TEXFILTERS_ISA_FILE once for each instruction set that the machine's family knows, each in a namespace of
 // its own, compiled for that set; `isa.h` picks one at run time. Templates that a kernel shares with code outside would
 // be merged by the linker and could carry AVX-512 into the plain path, so a kernel file brings all its templates along.
-//
-// Everything that the kernel file needs must be included before: a header first met inside a target region would be
-// compiled for it.
+
+#include "cpu/isa_prelude.h"
 
 #if defined(__clang__)
 #define TEXFILTERS_BEGIN_TARGET(SET) \
@@ -12,10 +11,14 @@
 #else
 #define TEXFILTERS_BEGIN_TARGET(SET) _Pragma("GCC push_options") _Pragma(TEXFILTERS_STRING(GCC target(SET)))
 #define TEXFILTERS_END_TARGET _Pragma("GCC pop_options")
-// GCC's own AVX-512 header starts from undefined vectors on purpose.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #define TEXFILTERS_STRING(...) #__VA_ARGS__
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC's own AVX-512 header starts from undefined vectors on purpose.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 #if defined(__x86_64__)
 TEXFILTERS_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
@@ -47,3 +50,7 @@ namespace texfilters::baseline {
 #include TEXFILTERS_ISA_FILE
 }  // namespace texfilters::baseline
 #undef TEXFILTERS_VECTOR_BYTES
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

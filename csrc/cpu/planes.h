@@ -8,9 +8,24 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace texfilters {
+
+// Which dimensions are z, y and x for a kernel whose rows are padded to whole vectors: as they come, unless the rows
+// are short and another axis is longer. z is -1 in 2-D.
+struct SpatialAxes {
+  int64_t z = -1, y, x;
+
+  SpatialAxes(const torch::stable::Tensor& image, int64_t ndim) : y(image.dim() - 2), x(image.dim() - 1) {
+    constexpr int64_t kShort = 64;
+    if (ndim == 3) z = image.dim() - 3;
+    if (image.size(x) >= kShort) return;
+    if (image.size(y) > image.size(x)) std::swap(x, y);
+    if (ndim == 3 && image.size(z) > image.size(x)) std::swap(x, z);
+  }
+};
 
 // Sizes that input and output share.
 struct Units {
@@ -19,7 +34,7 @@ struct Units {
   int64_t channels = 1;  // within a unit
   int64_t depth = 1, height, width;
 
-  Units(const torch::stable::Tensor& image, int64_t ndim, bool coupled) {
+  Units(const torch::stable::Tensor& image, int64_t ndim, const SpatialAxes& axes, bool coupled) {
     const auto sizes = image.sizes();
     const int64_t dims = image.dim(), channel = coupled && dims > ndim ? dims - ndim - 1 : -1;
     for (int64_t i = 0; i < dims - ndim; ++i) {
@@ -30,9 +45,9 @@ struct Units {
         count *= sizes[i];
       }
     }
-    if (ndim == 3) depth = sizes[dims - 3];
-    height = sizes[dims - 2];
-    width = sizes[dims - 1];
+    if (ndim == 3) depth = sizes[axes.z];
+    height = sizes[axes.y];
+    width = sizes[axes.x];
   }
 
   bool empty() const { return count * channels * depth * height * width == 0; }
@@ -45,7 +60,8 @@ struct Planes {
   std::vector<int64_t> leading;  // strides
   int64_t channel = 0, z = 0, y, x;
 
-  Planes(const torch::stable::Tensor& image, S* data, int64_t ndim, bool coupled) : data(data) {
+  Planes(const torch::stable::Tensor& image, S* data, int64_t ndim, const SpatialAxes& axes, bool coupled)
+      : data(data) {
     const auto strides = image.strides();
     const int64_t dims = image.dim();
     for (int64_t i = 0; i < dims - ndim; ++i) leading.push_back(strides[i]);
@@ -53,9 +69,9 @@ struct Planes {
       channel = leading.back();
       leading.pop_back();
     }
-    if (ndim == 3) z = strides[dims - 3];
-    y = strides[dims - 2];
-    x = strides[dims - 1];
+    if (ndim == 3) z = strides[axes.z];
+    y = strides[axes.y];
+    x = strides[axes.x];
   }
 
   S* unit(const Units& units, int64_t index) const {

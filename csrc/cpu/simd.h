@@ -63,14 +63,10 @@ inline V fma(V a, V b, V c) {
 }
 #endif
 
-// The larger and the smaller of two, and the second if either is NaN.
+// The larger of two, and the second if either is NaN.
 template <class V>
 inline V max(V a, V b) {
   return a > b ? a : b;
-}
-template <class V>
-inline V min(V a, V b) {
-  return a < b ? a : b;
 }
 
 template <class T>

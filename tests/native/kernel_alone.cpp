@@ -2,9 +2,6 @@
 // Prints a line for each and fails on a difference above 1e-3 grey levels after 5 steps.
 #include "cpu/anisotropic_diffusion.h"
 
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -16,14 +13,7 @@
 #include <utility>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 #include "cpu/isa.h"
-#include "pixel_math.h"
 
 #define TEXFILTERS_ISA_FILE "cpu/anisotropic_diffusion.simd.h"
 #include "cpu/foreach_isa.h"
