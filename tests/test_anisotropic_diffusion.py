@@ -1,6 +1,8 @@
 """The compiled kernels against the reference: one table of cases, every instruction set."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -158,6 +160,22 @@ def test_extreme_thresholds(variant, kappa, option):
     assert (result - expected).abs().max() < 1e-3
 
 
+def test_constants_at_both_ends_at_once(variant):
+    for option in (1, 2, 3):
+        image = draw((9, 37))
+        assert torch.allclose(variant(image, 2, 1e-30, 0.01, option=option), image)
+
+
+@pytest.mark.parametrize("fill", [1e12, 1e18, 1e20, -3.4e38])
+@pytest.mark.parametrize("coupling", ["none", "l2"])
+def test_fill_values_stay_apart(variant, fill, coupling):
+    """Beside a pixel of any size the weight is 0, not merely small. Option 2 has no such bound, here as in MedPy."""
+    image = draw((3, 9, 37))
+    image[1, 4, 20] = fill
+    for option in (1, 3):
+        check(variant, image, option=option, coupling=coupling)
+
+
 @pytest.mark.parametrize("gamma", [1e-38, 1e-20, 1e-7, 0.25])
 @pytest.mark.parametrize("option", [1, 2, 3])
 def test_extreme_steps(variant, gamma, option):
@@ -184,6 +202,26 @@ def test_unit_range(variant):
     image = torch.rand(2, 3, 40, 40)
     result = variant(image, 20, 0.08)
     assert (result - anisotropic_diffusion(image.double(), 20, 0.08, backend="reference")).abs().max() < 1e-5
+
+
+def test_memory_is_the_output_and_one_plane_a_thread():
+    script = """
+import resource, torch
+from texfilters import anisotropic_diffusion
+torch.set_num_threads(2)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+for shape, ndim in (((24, 1024, 1024), 2), ((1024 * 1024, 3, 8), 3), ((24 * 1024 * 1024, 1), 2)):
+    image = torch.ones(shape, dtype=torch.uint8)
+    anisotropic_diffusion(torch.ones(2, 300, 300), 2)
+    before = peak()
+    anisotropic_diffusion(image, 2, 20.0, 0.1, ndim=ndim)
+    print(peak() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    planes, volume, line = map(float, result.stdout.split())
+    assert planes < 24 + 2 * 4 + 8  # MiB: the output, two float32 planes, and what the allocator keeps
+    assert volume < 24 + 4 * 24 * 1.3 + 8  # one float32 volume, in two bands with their halos
+    assert line < 24 + 4 * 24 * 1.3 + 8
 
 
 @pytest.mark.slow

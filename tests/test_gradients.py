@@ -10,6 +10,7 @@ from torch.library import opcheck
 
 from texfilters import _backends, anisotropic_diffusion
 from texfilters._ops import anisotropic_diffusion as op
+from texfilters._ops import anisotropic_diffusion_backward as backward_op
 
 BACKENDS = [name for name in ("native", "reference") if name in _backends.available("cpu")]
 
@@ -149,6 +150,92 @@ def test_opcheck(backend):
             opcheck(
                 op, (image, torch.tensor([2, 0], dtype=torch.int32), kappa, gamma, 1, coupling, [1.0, 1.0], 2, backend)
             )
+
+
+def test_opcheck_of_the_gradient():
+    niter, kappa, gamma = torch.tensor([2, 0]), torch.tensor([0.5, 0.7]), torch.tensor(0.1)
+    image = torch.rand(2, 3, 5, 6)
+    for grad in (torch.rand(2, 3, 5, 6), torch.rand(2, 3, 5, 6).contiguous(memory_format=torch.channels_last)):
+        for coupling in ("none", "l2"):
+            opcheck(backward_op, (grad, image, niter, kappa, gamma, 1, coupling, [1.0, 1.0]))
+    opcheck(backward_op, (image, image, niter[0], kappa[0], gamma, 1, "none", [1.0, 1.0]))
+
+
+def test_the_gradient_has_the_strides_of_the_image():
+    """Compiled, the strides that the fake promised are relied on; the incoming gradient has others here."""
+    model = torch.nn.Conv2d(3, 8, 1).to(memory_format=torch.channels_last)
+    image = torch.rand(2, 3, 10, 10).contiguous(memory_format=torch.channels_last)
+
+    def work(u):
+        return anisotropic_diffusion(model(u), 3, 0.3).flatten(1).square().sum()
+
+    gradients = []
+    for f in (work, torch.compile(work, fullgraph=True)):
+        model.zero_grad()
+        f(image).backward()
+        gradients.append(model.weight.grad.clone())
+    assert torch.allclose(*gradients, rtol=1e-4)
+
+
+def test_gradients_under_dispatch_modes_and_hooks():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    image = torch.rand(2, 5, 5, requires_grad=True)
+    anisotropic_diffusion(image, 3, 0.3).square().sum().backward()
+    expected, image.grad = image.grad, None
+    with FlopCounterMode(display=False), torch.autograd.graph.save_on_cpu():
+        anisotropic_diffusion(image, 3, 0.3).square().sum().backward()
+    assert torch.equal(image.grad, expected)
+
+
+def test_an_image_without_steps_does_not_reach_the_others_gradients():
+    image = torch.rand(2, 1, 4, 4)
+    image[0, 0, 1, 1] = torch.nan
+    image.requires_grad_()
+    kappa = torch.tensor(0.3, requires_grad=True)
+    weight = torch.rand_like(image)
+    (anisotropic_diffusion(image, torch.tensor([0, 2]), kappa) * weight).nan_to_num().sum().backward()
+    assert kappa.grad.isfinite()
+    assert image.grad[1].isfinite().all()
+    alone = image.detach()[1:].requires_grad_()
+    (anisotropic_diffusion(alone, 2, kappa.detach()) * weight[1:]).sum().backward()
+    assert torch.equal(alone.grad[0], image.grad[1])
+
+
+@pytest.mark.parametrize("kappa", [1e-30, 1e30, float("inf")])
+@pytest.mark.parametrize("option", [1, 2, 3])
+def test_gradients_at_extreme_thresholds(option, kappa):
+    image = (torch.rand(1, 4, 5) * 255).requires_grad_()
+    kappa = torch.tensor(kappa, requires_grad=True)
+    anisotropic_diffusion(image, 3, kappa, option=option).square().sum().backward()
+    assert image.grad.isfinite().all()
+    assert kappa.grad.isfinite()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4), (2, 3, 0, 4), (2, 3, 1, 1)])
+def test_gradients_of_empty_images(shape):
+    image = torch.rand(shape, requires_grad=True)
+    kappa = torch.ones(shape[0], requires_grad=True)
+    for coupling in ("none", "l2"):
+        anisotropic_diffusion(image, torch.ones(shape[0]).int(), kappa, coupling=coupling).sum().backward()
+        anisotropic_diffusion(image, 2, 0.5, coupling=coupling).sum().backward()
+    assert image.grad.shape == shape
+
+
+def test_exported_with_a_batch_of_any_size():
+    class Filter(torch.nn.Module):
+        def forward(self, image, niter, kappa):
+            return anisotropic_diffusion(image, niter, kappa)
+
+    def arguments(batch):
+        return torch.rand(batch, 3, 8, 9), torch.arange(batch), torch.rand(batch) + 0.1
+
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(
+        Filter(), arguments(4), dynamic_shapes={"image": {0: batch}, "niter": {0: batch}, "kappa": {0: batch}}
+    )
+    given = arguments(7)
+    assert torch.equal(program.module()(*given), anisotropic_diffusion(*given))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

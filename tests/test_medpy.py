@@ -1,7 +1,10 @@
 """MedPy's own function beside ours: on photos within the limits that both being float32 allows, and as a drop-in."""
 
+import time
+
 import numpy as np
 import pytest
+import torch
 
 from texfilters import anisotropic_diffusion
 from texfilters.compat import medpy as ours
@@ -80,6 +83,37 @@ class TestDropIn:
             assert np.array_equal(view, before)
         assert np.array_equal(ours.anisotropic_diffusion(image, 0), image)
 
+    def test_options_as_medpy_takes_them(self):
+        image = np.random.rand(5, 6) * 255
+        for option in (2, 2.0, np.int64(2)):
+            assert np.array_equal(
+                ours.anisotropic_diffusion(image, option=option), ours.anisotropic_diffusion(image, 1, 50, 0.1, None, 2)
+            )
+
+    def test_fill_values_stay_apart(self):
+        """Nodata pixels of any size leave their neighbors alone, as in MedPy, where exp() of them is 0."""
+        for fill in (1e18, 1e20, -3.4e38):
+            image = np.full((5, 5), 100, np.float32)
+            image[2, 2] = fill
+            for option in (1, 3):
+                result = ours.anisotropic_diffusion(image, 5, 20, 0.2, option=option)
+                assert np.array_equal(result, image)
+
+    def test_short_rows_are_as_fast_as_others(self):
+        """H x W x 3 as it stands: the kernel pads its rows, so it must not take the colors for them."""
+
+        def cost(shape):
+            image = np.random.rand(*shape)
+            times = []
+            for _ in range(5):
+                start = time.thread_time()
+                ours.anisotropic_diffusion(image, 10, 20)
+                times.append(time.thread_time() - start)
+            return min(times)
+
+        torch.set_num_threads(1)
+        assert cost((256, 256, 3)) < 4 * cost((3, 256, 256))
+
     def test_lists_and_empty_arrays(self):
         assert ours.anisotropic_diffusion([[1, 2], [3, 4]]).shape == (2, 2)
         assert ours.anisotropic_diffusion(np.zeros((0, 4))).shape == (0, 4)
@@ -97,7 +131,10 @@ class TestDropIn:
             ({"img": np.float32(3)}, ValueError, "img must have 1 to 3 dimensions, got 0"),
             ({"niter": -1}, ValueError, "niter must be >= 0, got -1"),
             ({"kappa": 0}, ValueError, "kappa must be > 0, got 0.0"),
-            ({"gamma": 0}, ValueError, "gamma must be > 0, got 0.0"),
+            ({"gamma": 0}, ValueError, "gamma must be positive and finite, got 0.0"),
+            ({"gamma": float("inf")}, ValueError, "gamma must be positive and finite, got inf"),
+            ({"gamma": torch.tensor(0.1)}, TypeError, "gamma must be a number, got torch.Tensor"),
+            ({"kappa": torch.tensor(-1.0)}, TypeError, "kappa must be a number, got torch.Tensor"),
             ({"option": 4}, ValueError, "option must be one of 1, 2, 3, got 4"),
             ({"voxelspacing": (1.0,)}, ValueError, "voxelspacing must have one number for each of the 2 axes, got 1"),
         ],

@@ -41,6 +41,12 @@ def test_bits_of_volumes_do_not_depend_on_threads(variant, shape, coupling):
         assert torch.equal(result, results[0])
 
 
+def test_bands_of_an_image_without_steps(variant):
+    image = torch.rand(3, 1, 600, 200)
+    torch.set_num_threads(2)
+    assert torch.equal(variant(image, torch.tensor([30, 30, 0]), 0.3)[2], image[2])
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float64])
 def test_bands_in_every_dtype(variant, dtype):
     """Steps enough for several rounds of bands, the last of them shorter than the others."""

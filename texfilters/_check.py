@@ -6,9 +6,11 @@ A message names the thing, the rule and the value. Types, shapes and Python numb
 
 import math
 import numbers
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -23,8 +25,9 @@ def image(value: Any, ndim: int) -> Tensor:
         raise TypeError(f"image must be a torch.Tensor, got {_type_name(value)}{_conversion(value)}")
     if value.dtype not in DTYPES:
         raise TypeError(f"image must be uint8, float16, bfloat16, float32 or float64, got {_dtype_name(value.dtype)}")
-    if value.layout != torch.strided:
-        raise TypeError(f"image must be a dense (strided) tensor, got layout {value.layout}")
+    if value.layout != torch.strided or value.is_nested:
+        kind = "nested" if value.is_nested else f"layout {value.layout}"
+        raise TypeError(f"image must be a dense (strided) tensor, got {kind}")
     if value.ndim < ndim:
         axes = "[..., H, W]" if ndim == 2 else "[..., D, H, W]"
         raise ValueError(f"image must have at least {ndim} dimensions, {axes}, got shape {tuple(value.shape)}")
@@ -45,24 +48,27 @@ def plain_autograd(function: str, *arguments: Any) -> None:
 
 
 def choice(name: str, value: Any, allowed: Sequence[Any]) -> Any:
-    if isinstance(value, bool) or not any(value == a and type(value) is type(a) for a in allowed):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-    return value
+    """The member of `allowed` that equals the value: 1 for NumPy's 1 and for 1.0, too."""
+    if isinstance(value, str) or _is_number(value):
+        for member in allowed:
+            if value == member:
+                return member
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 def spacing(value: Any, ndim: int, name: str = "spacing") -> list[float]:
     if value is None:
         return [1.0] * ndim
-    if isinstance(value, Tensor | str) or not hasattr(value, "__len__"):
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
         raise TypeError(f"{name} must be None or a sequence of {ndim} numbers, got {_type_name(value)}")
     if len(value) != ndim:
         raise ValueError(f"{name} must have one number for each of the {ndim} axes, got {len(value)}")
+    distances = []
     for s in value:
         if not _is_number(s):
             raise TypeError(f"{name} must hold numbers, got {_type_name(s)}")
-        if not 0 < s < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {s}")
-    return [float(s) for s in value]
+        distances.append(positive(name, s, finite=True))
+    return distances
 
 
 def niter(value: Any, image: Tensor, ndim: int) -> Tensor:
@@ -79,11 +85,16 @@ def niter(value: Any, image: Tensor, ndim: int) -> Tensor:
     return torch.scalar_tensor(int(value), dtype=torch.int32)
 
 
-def positive(name: str, value: Any) -> float:
+def positive(name: str, value: Any, *, finite: bool = False) -> float:
     """A Python number above 0."""
-    if not (value := _number(name, value)) > 0:
-        raise ValueError(f"{name} must be > 0, got {value}")
+    if not (value := _number(name, value)) > 0 or (finite and value == math.inf):
+        raise ValueError(f"{name} must be {'positive and finite' if finite else '> 0'}, got {value}")
     return value
+
+
+def no_tensor(name: str, value: Any) -> None:
+    if isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a number, got {_type_name(value)}")
 
 
 def gamma_limit(spacing: list[float]) -> float:
@@ -139,7 +150,10 @@ def _values(parameter: Tensor) -> list[float]:
 def _number(name: str, value: Any) -> float:
     if not _is_number(value):
         raise TypeError(f"{name} must be a number or a floating point tensor, got {_type_name(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must fit into a float, got a number beyond {sys.float_info.max:.2g}") from None
 
 
 def _floating_tensor(name: str, value: Tensor, image: Tensor, ndim: int) -> Tensor:
@@ -157,8 +171,10 @@ def _parameter_tensor(name: str, value: Tensor, image: Tensor, ndim: int) -> Ten
         if image.ndim != ndim + 2:
             axes = "[B, C, H, W]" if ndim == 2 else "[B, C, D, H, W]"
             raise ValueError(f"{name} with one value an image needs an image of shape {axes}, got {tuple(image.shape)}")
-        if len(value) != len(image):
-            raise ValueError(f"{name} must have one value for each of the {len(image)} images, got {len(value)}")
+        if value.shape[0] != image.shape[0]:  # not len(), which would fix the size of a traced batch
+            raise ValueError(
+                f"{name} must have one value for each of the {image.shape[0]} images, got {value.shape[0]}"
+            )
     return value
 
 

@@ -39,12 +39,13 @@ def anisotropic_diffusion(
         ndim: 2 for images, 3 for volumes.
         backend: `"native"`, `"triton"`, `"reference"`, or None for the first that is there; see `show_config()`.
 
-    Tensors `[B]` need an image of exactly `ndim + 2` dimensions. They live on the CPU or on the image's device; values
-    on a device are not read by the host: there niter < 0 counts as 0, and kappa <= 0 or NaN gives NaN for that image.
+    Parameter tensors are 0-d or `[B]`; `[B]` needs an image of exactly `ndim + 2` dimensions. They live on the CPU or
+    on the image's device; values on a device are not read by the host: there niter < 0 counts as 0, and kappa <= 0 or
+    NaN gives NaN for that image.
 
     Returns:
         A new tensor of the shape, dtype and device of `image`. uint8 and half types are computed in float32; uint8 is
-        rounded half to even. Differentiable once, in `image`, `kappa` and `gamma`.
+        rounded half to even. Differentiable once, in `image`, `kappa` and `gamma`, unless the image is uint8.
 
     Raises:
         TypeError: for an image that is no tensor or has another dtype, or a parameter of a wrong type.
@@ -55,11 +56,11 @@ def anisotropic_diffusion(
     Source: Perona and Malik 1990, doi:10.1109/34.56205; option 3 Black et al. 1998, doi:10.1109/83.661192; discretized
     as MedPy 0.5 does, except that MedPy, which takes every axis as spatial, would mix the channels of a color image.
     """
-    _check.choice("ndim", ndim, (2, 3))
+    ndim = _check.choice("ndim", ndim, (2, 3))
     _check.image(image, ndim)
     _check.plain_autograd("anisotropic_diffusion", image, kappa, gamma)
-    _check.choice("option", option, (1, 2, 3))
-    _check.choice("coupling", coupling, ("none", "l2"))
+    option = _check.choice("option", option, (1, 2, 3))
+    coupling = _check.choice("coupling", coupling, ("none", "l2"))
     distances = _check.spacing(spacing, ndim)
     return _ops.anisotropic_diffusion(
         image,

@@ -34,22 +34,25 @@ def diffusion_step(u: Tensor, kappa: Tensor, gamma: Tensor, option: int, couplin
     for i, s in enumerate(spacing):
         axis = i - ndim
         d = u.diff(dim=axis)  # the edges of the grid along this axis; none of them leaves the image
-        square = d.square()
-        if coupling == "l2" and u.ndim > ndim:
-            square = square.sum(dim=-ndim - 1, keepdim=True)  # one conductance for all channels
-        flux = conductance(square, kappa, option) * d / s
+        flux = conductance(squared_ratio(d, kappa, coupling, ndim), option) * d / s
         last = [0, 0] * (-1 - axis)  # F.pad counts the axes from the last one
         divergence = divergence + pad(flux, [*last, 0, 1]) - pad(flux, [*last, 1, 0])
     return u + gamma * divergence
 
 
-def conductance(square: Tensor, kappa: Tensor, option: int) -> Tensor:
-    """g of a squared difference: 1 exponential and 2 rational (Perona and Malik), 3 Tukey's biweight (Black et al.)."""
+def squared_ratio(d: Tensor, kappa: Tensor, coupling: str, ndim: int) -> Tensor:
+    """q = (d / kappa)^2, or with coupled channels its sum over them."""
+    q = (d / kappa).square()
+    return q.sum(dim=-ndim - 1, keepdim=True) if coupling == "l2" and d.ndim > ndim else q
+
+
+def conductance(q: Tensor, option: int) -> Tensor:
+    """g of q: 1 exponential and 2 rational (Perona and Malik 1990), 3 Tukey's biweight (Black et al. 1998)."""
     if option == 1:
-        return torch.exp(-square / kappa**2)
+        return torch.exp(-q)
     if option == 2:
-        return 1 / (1 + square / kappa**2)
-    return 0.5 * (1 - square / (2 * kappa**2)).clamp(min=0) ** 2
+        return 1 / (1 + q)
+    return 0.5 * (1 - q / 2).clamp(min=0) ** 2
 
 
 def largest(niter: Tensor) -> int:

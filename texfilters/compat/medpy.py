@@ -39,8 +39,10 @@ def anisotropic_diffusion(
     if not 1 <= image.ndim <= 3:
         raise ValueError(f"img must have 1 to 3 dimensions, got {image.ndim}")
     spacing = _check.spacing(voxelspacing, image.ndim, "voxelspacing")
-    _check.choice("option", option, (1, 2, 3))
-    _check.positive("gamma", gamma)
+    option = _check.choice("option", option, (1, 2, 3))
+    for name, value in (("niter", niter), ("kappa", kappa), ("gamma", gamma)):
+        _check.no_tensor(name, value)
+    _check.positive("gamma", gamma, finite=True)
     if gamma > (limit := _check.gamma_limit(spacing)):
         warnings.warn(f"gamma above {limit:.6g} may make {image.ndim}-D diffusion diverge, got {gamma}", stacklevel=2)
 
