@@ -1,10 +1,13 @@
 # Every target does its own set-up: a virtual environment, the dependencies, the native build. The second time takes seconds.
-PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 NATIVE := setup.py pyproject.toml $(shell find csrc -type f)
+
+# Without a compiler everything works, slowly; the next call tries to build again.
+DONE = if test -f texfilters/_C.so; then touch $(VENV)/native.stamp; fi
 
 .PHONY: help setup demo test test-slow lint format sanitize bench tables clean
 .DELETE_ON_ERROR:
@@ -21,15 +24,16 @@ setup: $(VENV)/native.stamp
 
 $(VENV)/dependencies.stamp: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch setuptools
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test]'
-	touch $@ $(VENV)/native.stamp
+	touch $@
+	$(DONE)
 
 $(VENV)/native.stamp: $(VENV)/dependencies.stamp $(NATIVE)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	$(DONE)
 
 demo: setup
 	$(BIN)/python benchmarks/demo.py

@@ -7,7 +7,9 @@ TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_SANITIZE=
 
 import json
 import os
+import site
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -20,12 +22,19 @@ CUDA_ABSENT = "this version has no CUDA C++ kernels; Triton serves on NVIDIA GPU
 
 
 def torch_folder() -> Path:
-    """The installed torch, found without importing it: pip's isolated build has none on its path."""
-    for key in ("platlib", "purelib"):
-        folder = Path(sysconfig.get_paths()[key], "torch")
-        if (folder / "include" / "torch" / "csrc" / "stable").is_dir():
-            return folder
-    raise FileNotFoundError("torch >= 2.11 is not installed in this environment: pip install torch first")
+    """The installed torch, found without importing it: pip's isolated build has none on its path.
+
+    It may be the environment's own, the system's under it, or the user's.
+    """
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    places = [sysconfig.get_path(key, vars=where) for where in ({}, base) for key in ("platlib", "purelib")]
+    places = list(
+        dict.fromkeys([*places, *site.getsitepackages(), site.getusersitepackages(), *filter(None, sys.path)])
+    )
+    for place in places:
+        if Path(place, "torch", "include", "torch", "csrc", "stable").is_dir():
+            return Path(place, "torch")
+    raise FileNotFoundError(f"no torch >= 2.11 in {', '.join(places)}: install torch first, then texfilters again")
 
 
 def native() -> Extension:
@@ -71,11 +80,11 @@ class BuildNative(build_ext):
                 extension.include_dirs.append(str(torch / "include"))
                 extension.library_dirs.append(str(torch / "lib"))
             super().run()
-            info["native"] = {"built": True, "compiler": compiler_version(self.compiler.compiler_cxx[0])}
+            info["native"] = {"built": True, "compiler": compiler_version(self.compiler.compiler_cxx)}
         except Exception as error:  # any failure to build leaves a working install, and says why
             info["native"]["why"] = f"the build failed: {error}"
         self.write_info(info, Path("." if inplace else self.build_lib, "texfilters"))
-        required = filter(None, os.environ.get("TEXFILTERS_REQUIRE", "").split(","))
+        required = filter(None, map(str.strip, os.environ.get("TEXFILTERS_REQUIRE", "").split(",")))
         for part in required:
             if not info.get(part, {}).get("built"):
                 raise SystemExit(
@@ -93,8 +102,8 @@ class BuildNative(build_ext):
         return [path for path in super().get_outputs() if os.path.exists(path)]
 
 
-def compiler_version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+def compiler_version(command: list[str]) -> str:
+    return subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
 
 
 setup(ext_modules=[native()], cmdclass={"build_ext": BuildNative})

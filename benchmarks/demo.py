@@ -1,6 +1,6 @@
 """Suppress the texture of some photos, write the results to demo/, and count images a second beside MedPy's.
 
-python benchmarks/demo.py [--out demo] [--readme docs/demo.jpg]
+python benchmarks/demo.py [--out demo] [--readme docs/suppressed.jpg]
 """
 
 import argparse

@@ -13,9 +13,10 @@ constexpr double kLn2 = 0.6931471805599453;
 
 // 2^f = 1 + f (p[0] + f (p[1] + ...)), minimax in the relative error with the value at 0 kept exact, so that flat
 // regions and weak gradients keep their weight. Fitted by linear programming on 8001 Chebyshev nodes.
-constexpr std::array<double, 5> kExp2 = {0.69314706, 0.24022235, 0.055506786, 0.009671961,
-                                         0.0013274543};                 // |f| <= 1/2: 8e-8
-constexpr std::array<double, 2> kExp2Small = {0.69315734, 0.24022651};  // |f| <= 1/64: 6e-8
+constexpr std::array<double, 5> kExp2OfAHalf = {0.69314706, 0.24022235, 0.055506786, 0.009671961,
+                                                0.0013274543};                          // |f| <= 1/2: error 8e-8
+constexpr std::array<double, 3> kExp2OfA16th = {0.693147227, 0.24026408, 0.055497516};  // |f| <= 1/16
+constexpr std::array<double, 2> kExp2OfA64th = {0.69315734, 0.24022651};                // |f| <= 1/64: error 6e-8
 
 // The Taylor series of 2^f, ln(2)^k / k!: for |f| <= 1/2 the rest after 13 terms is below float64's rounding.
 constexpr std::array<double, 13> exp2_series() {

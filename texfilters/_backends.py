@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,13 @@ def _absence(backend: str, device: str) -> str | None:
 
 def _details(backend: str, device: str) -> str:
     if backend == "native" and device == "cpu":
-        return f"instruction set {torch.ops.texfilters_native.instruction_set()}, {build_info()['native']['compiler']}"
+        try:
+            instruction_set = torch.ops.texfilters_native.instruction_set()
+        except RuntimeError as error:  # TEXFILTERS_ISA names none of this machine
+            return str(error).partition("\n")[0]
+        return (
+            f"instruction set {instruction_set}, {build_info().get('native', {}).get('compiler', 'unknown compiler')}"
+        )
     if backend == "triton":
         return f"triton {importlib.import_module('triton').__version__}"
     return "there"
@@ -110,7 +117,7 @@ def _load(device: str) -> str | None:
     try:
         torch.ops.load_library(str(path))
     except OSError as error:
-        return f"{path.name} does not load: {error}"
+        return f"{path.name} does not load: {error.__cause__ or error}"
     return None
 
 
@@ -126,8 +133,15 @@ def _triton_absence(device: str) -> str | None:
 _ABSENCE = {("native", device): _load(device) for device in _LIBRARIES}
 _ABSENCE |= {("triton", device): _triton_absence(device) for device in PREFERENCE}
 
-for _part in filter(None, os.environ.get("TEXFILTERS_REQUIRE", "").split(",")):
+for _part in filter(None, map(str.strip, os.environ.get("TEXFILTERS_REQUIRE", "").split(","))):
     _device = {"native": "cpu", "cuda": "cuda"}.get(_part)
     _why = _ABSENCE["native", _device] if _device else "no such part; parts are native and cuda"
     if _why is not None:
         raise ImportError(f"TEXFILTERS_REQUIRE asks for {_part!r}, which is absent: {_why}")
+
+if _ABSENCE["native", "cpu"] is not None:
+    warnings.warn(
+        f"texfilters filters on the CPU by its slow reference: {_ABSENCE['native', 'cpu']}",
+        RuntimeWarning,
+        stacklevel=2,
+    )

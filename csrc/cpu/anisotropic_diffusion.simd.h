@@ -15,19 +15,27 @@
 
 #include "cpu/rows.simd.h"
 
-// 2^t is split into 2^(whole part), by exponent bits, and 2^(fraction), by a polynomial. Two registers of AVX-512 hold
-// a table of 2^(j/32) besides, which leaves so small a fraction that a parabola does.
+// 2^t is split into 2^(whole part), by exponent bits, and 2^(fraction), by a polynomial. Where an instruction looks up
+// float32 in registers, a table of 2^(j/8), or of 2^(j/32) in two, leaves so small a fraction that fewer terms do.
+template <class T>
 #if defined(TEXFILTERS_AVX512)
-template <class T>
 constexpr int kTableBits = sizeof(T) == 4 ? 5 : 0;
+#elif defined(TEXFILTERS_AVX2)
+constexpr int kTableBits = sizeof(T) == 4 ? 3 : 0;
 #else
-template <class T>
 constexpr int kTableBits = 0;
 #endif
 template <class T>
-constexpr std::size_t kTerms = sizeof(T) == 8  ? kExp2Series.size()
-                               : kTableBits<T> ? kExp2Small.size()
-                                               : kExp2.size();
+constexpr auto exp2_terms() {
+  if constexpr (sizeof(T) == 8)
+    return kExp2Series;
+  else if constexpr (kTableBits<T> == 5)
+    return kExp2OfA64th;
+  else if constexpr (kTableBits<T> == 3)
+    return kExp2OfA16th;
+  else
+    return kExp2OfAHalf;
+}
 
 // Brings the whole part, which `exponential` counts from here down, to where the exponent stands.
 template <class T>
@@ -36,8 +44,8 @@ constexpr int kExponentShift = std::numeric_limits<T>::digits - 1 - kTableBits<T
 template <class T>
 struct Axis {
   Vec<T> scale, offset, limit;
-  std::array<Vec<T>, kTerms<T>> exp2;
-  std::array<Vec<T>, kTableBits<T> ? 2 : 0> table;
+  std::array<Vec<T>, exp2_terms<T>().size()> exp2;
+  std::array<Vec<T>, kTableBits<T> ? (1 << kTableBits<T>) / kLanes<T> : 0> table;
 };
 
 template <class T>
@@ -57,17 +65,14 @@ Axis<T> axis_constants(const DiffusionParameters& p, double spacing) {
     axis.limit = splat<T>((kLowest - std::ilogb(step)) / (-kLog2e * c));
     const double factor = kTableBits<T> ? 1 : step;
     axis.offset = splat<T>(factor);
-    for (std::size_t k = 0; k < kTerms<T>; ++k) {
-      axis.exp2[k] = splat<T>(factor * (sizeof(T) == 8  ? kExp2Series[k]
-                                        : kTableBits<T> ? kExp2Small[k % 2]
-                                                        : kExp2[k % 5]));
-    }
+    constexpr auto terms = exp2_terms<T>();
+    for (std::size_t k = 0; k < terms.size(); ++k) axis.exp2[k] = splat<T>(factor * terms[k]);
     for (std::size_t half = 0; half < axis.table.size(); ++half) {
       Vec<T> powers{};
       Bits<T> index{};
       for (int lane = 0; lane < kLanes<T>; ++lane) {
         index[lane] = half * kLanes<T> + lane;
-        powers[lane] = step * std::exp2(index[lane] / 32.0);
+        powers[lane] = step * std::exp2(static_cast<double>(index[lane]) / (1 << kTableBits<T>));
       }
       // Less the index's own bits, which come along with the exponent.
       axis.table[half] = (Vec<T>)((Bits<T>)powers - (index << kExponentShift<T>));
@@ -89,6 +94,17 @@ inline Vec<T> polynomial(Vec<T> f, const Axis<T>& axis) {
   return fma(p, f, axis.offset);
 }
 
+// The table's entries that the last bits of `index` number.
+#if defined(TEXFILTERS_AVX512)
+inline VecF look_up(const std::array<VecF, 2>& table, VecF index) {
+  return (VecF)_mm512_permutex2var_ps((__m512)table[0], (__m512i)index, (__m512)table[1]);
+}
+#elif defined(TEXFILTERS_AVX2)
+inline VecF look_up(const std::array<VecF, 1>& table, VecF index) {
+  return (VecF)_mm256_permutevar8x32_ps((__m256)table[0], (__m256i)index);
+}
+#endif
+
 // step * exp(-d^2 / kappa^2).
 template <class T>
 inline Vec<T> exponential(Vec<T> square, const Axis<T>& axis) {
@@ -97,12 +113,10 @@ inline Vec<T> exponential(Vec<T> square, const Axis<T>& axis) {
   const Vec<T> shifted = fma(square, axis.scale, magic);
   const Vec<T> p = polynomial<T>(fma(square, axis.scale, magic - shifted), axis);
   const Bits<T> exponent = (Bits<T>)shifted << kExponentShift<T>;
-#if defined(TEXFILTERS_AVX512)
   if constexpr (kTableBits<T> > 0) {
-    const __m512 entry = _mm512_permutex2var_ps((__m512)axis.table[0], (__m512i)shifted, (__m512)axis.table[1]);
-    return keep<T>((Vec<T>)((Bits<T>)entry + exponent) * p, square < axis.limit);
+    const Vec<T> power = (Vec<T>)((Bits<T>)look_up(axis.table, shifted) + exponent);
+    return keep<T>(power * p, square < axis.limit);
   }
-#endif
   return keep<T>((Vec<T>)((Bits<T>)p + exponent), square < axis.limit);
 }
 
