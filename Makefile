@@ -64,7 +64,8 @@ sanitize: setup
 	TEXFILTERS_SANITIZE=1 TEXFILTERS_REQUIRE=native $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/sanitize .
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONPATH=build/sanitize TEXFILTERS_REQUIRE=native \
-		$(BIN)/python -P -m pytest tests/test_anisotropic_diffusion.py tests/test_threads.py -p no:cacheprovider
+		$(BIN)/python -P -m pytest tests/test_anisotropic_diffusion.py tests/test_threads.py tests/test_bad_input.py \
+		-p no:cacheprovider
 
 bench: export TEXFILTERS_REQUIRE ?= native
 bench: setup
