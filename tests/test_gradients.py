@@ -1,13 +1,11 @@
 """The op as torch sees it: opcheck, gradcheck, torch.compile, and what gradients cost."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch.autograd import forward_ad
 from torch.library import opcheck
 
+import memory
 from texfilters import _backends, anisotropic_diffusion
 from texfilters._ops import anisotropic_diffusion as op
 from texfilters._ops import anisotropic_diffusion_backward as backward_op
@@ -123,17 +121,14 @@ def test_forward_mode_is_refused_only_where_it_is_asked_for():
 
 def test_memory_grows_with_the_square_root_of_niter():
     """100 steps of a 1 MiB image: autograd through the steps keeps several images for each, over 500 MiB."""
-    script = """
-import resource, torch
-from texfilters import anisotropic_diffusion
+    (added,) = memory.run("""
 image = (torch.rand(512, 512) * 255).requires_grad_()
 anisotropic_diffusion(image, 2, 20.0).sum().backward()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 anisotropic_diffusion(image, 100, 20.0).sum().backward()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-"""
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert float(result.stdout) < 60  # 10 checkpoints, 10 states of a segment, and what a step itself takes
+print(peak() - before)
+""")
+    assert added < 60  # 10 checkpoints, 10 states of a segment, and what a step itself takes
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
