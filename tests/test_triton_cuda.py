@@ -198,6 +198,20 @@ def test_graph_refuses_niter_on_the_device():
         diffuse(image, niter)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_gradients_with_parameters_on_either_device(device):
+    """The parameters of a batch are drawn on the CPU, as a rule, and learned where they are."""
+    niter = torch.tensor([3, 0, 5])
+    results = []
+    for where, parameters in (("cuda", device), ("cpu", "cpu")):
+        image = (torch.arange(3 * 2 * 8 * 9).reshape(3, 2, 8, 9) * 37 % 256).to(where, torch.float64).requires_grad_()
+        kappa = torch.tensor([20.0, 30.0, 40.0], device=parameters, requires_grad=True)
+        gamma = torch.tensor(0.1, device=parameters, requires_grad=True)
+        diffuse(image, niter.to(parameters), kappa, gamma, backend="reference").square().mean().backward()
+        results.append([g.double().cpu() for g in (image.grad, kappa.grad, gamma.grad)])
+    torch.testing.assert_close(*results)
+
+
 def test_compile():
     image = grey_levels(2, 3, 33, 34).to(memory_format=torch.channels_last)
     compiled = torch.compile(lambda u: diffuse(u / 2, 3) + 1, fullgraph=True)

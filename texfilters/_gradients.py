@@ -32,10 +32,10 @@ def anisotropic_diffusion(
     d_kappa, d_gamma = torch.zeros_like(kappa, dtype=torch.float64), torch.zeros_like(gamma, dtype=torch.float64)
 
     def active(t: int) -> Tensor | slice:
-        return (niter > t).nonzero().squeeze(1).to(u.device) if niter.ndim else slice(None)
+        return (niter > t).nonzero().squeeze(1) if niter.ndim else slice(None)
 
     def step(t: int, u: Tensor) -> Tensor:
-        rows = active(t)
+        rows = _on(u.device, active(t))
         stepped = u.clone()
         stepped[rows] = reference.diffusion_step(u[rows], _of(kappa, rows), _of(gamma, rows), *law)
         return stepped
@@ -54,10 +54,10 @@ def anisotropic_diffusion(
             states.append(step(t, states[-1]))
         while states:
             u = states.pop()
-            rows = active(start + len(states))
+            rows = _on(u.device, active(start + len(states)))
             grad[rows], dk, dg = _pull_back(grad[rows], u[rows], _of(kappa, rows), _of(gamma, rows), *law)
-            d_kappa[rows if kappa.ndim else ...] += dk.to(d_kappa.device)
-            d_gamma[rows if gamma.ndim else ...] += dg.to(d_gamma.device)
+            for total, part in ((d_kappa, dk), (d_gamma, dg)):
+                total[_on(total.device, rows) if total.ndim else ...] += part.to(total.device)
     # In the strides that the op's fake promises, whatever those of the incoming gradient were.
     return (
         torch.empty_like(image).copy_(grad),
@@ -66,10 +66,13 @@ def anisotropic_diffusion(
     )
 
 
+def _on(device: torch.device, rows: Tensor | slice) -> Tensor | slice:
+    """Parameters may live on the CPU and the image elsewhere; an index must be where it is used."""
+    return rows.to(device) if isinstance(rows, Tensor) else rows
+
+
 def _of(parameter: Tensor, rows: Tensor | slice) -> Tensor:
-    if parameter.ndim == 0:
-        return parameter
-    return parameter[rows.to(parameter.device) if isinstance(rows, Tensor) else rows]
+    return parameter[_on(parameter.device, rows)] if parameter.ndim else parameter
 
 
 def _pull_back(
