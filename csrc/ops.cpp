@@ -17,6 +17,8 @@ STABLE_TORCH_LIBRARY(texfilters_native, m) {
       "anisotropic_diffusion(Tensor image, Tensor niter, Tensor kappa, Tensor gamma, int option, str coupling, "
       "float[] spacing, int ndim) -> Tensor");
   m.def("instruction_set() -> str");
+  m.def("cuda_problem(int device) -> str");
+  m.def("cuda_tiles() -> str[]");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CompositeExplicitAutograd, m) {

@@ -12,15 +12,20 @@
 
 namespace texfilters {
 
+inline void check_shape(const char* name, const torch::stable::Tensor& tensor, const torch::stable::Tensor& image,
+                        int64_t ndim) {
+  STD_TORCH_CHECK(
+      tensor.dim() == 0 || (tensor.dim() == 1 && image.dim() == ndim + 2 && tensor.size(0) == image.size(0)), name,
+      " must have shape [] or [B]");
+}
+
 // A parameter tensor: one value for all images or one for each.
 class PerImage {
  public:
   PerImage(const char* name, const torch::stable::Tensor& tensor, const torch::stable::Tensor& image, int64_t ndim)
       : step_(tensor.dim() ? 1 : 0) {
-    STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU for an image on the CPU");
-    STD_TORCH_CHECK(
-        tensor.dim() == 0 || (tensor.dim() == 1 && image.dim() == ndim + 2 && tensor.size(0) == image.size(0)), name,
-        " must have shape [] or [B]");
+    STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU");
+    check_shape(name, tensor, image, ndim);
     using torch::headeronly::ScalarType;
     const ScalarType type = tensor.scalar_type();
     if (type == ScalarType::Int) read<int32_t>(tensor);

@@ -1,0 +1,161 @@
+// The launches of the diffusion kernels.
+#include "cuda/anisotropic_diffusion.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cuda/anisotropic_diffusion.cuh"
+#include "cuda/anisotropic_diffusion_step.cuh"
+
+namespace texfilters {
+namespace {
+
+// Columns and rows of a lane, warps, blocks that a multiprocessor holds; widths of images that people use, and what is
+// good for cutting up larger ones. A lane has up to 100 pixels: with 128 registers a multiprocessor holds 57,000.
+#define TEXFILTERS_TILES(TILE)      \
+  TILE("32x32", 1, 1, 32, 1, 24)    \
+  TILE("64x64", 1, 2, 16, 4, 6)     \
+  TILE("96x96", 1, 3, 16, 6, 3)     \
+  TILE("128x128", 1, 4, 16, 8, 2)   \
+  TILE("160x160", 1, 5, 20, 8, 2)   \
+  TILE("192x192", 1, 6, 12, 16, 1)  \
+  TILE("224x112", 1, 7, 14, 8, 2)   \
+  TILE("224x224", 1, 7, 14, 16, 1)  \
+  TILE("256x192", 1, 8, 12, 16, 1)  \
+  TILE("320x160", 1, 10, 10, 16, 1) \
+  TILE("3x32x32", 3, 1, 16, 2, 10)  \
+  TILE("3x64x64", 3, 2, 8, 8, 2)    \
+  TILE("3x128x128", 3, 4, 8, 16, 1)
+
+using Kernel = void (*)(DiffusionLaunch);
+struct TileKernel {
+  Kernel options[3];
+  int threads, shared;
+};
+
+const std::vector<TileKernel>& tile_kernels() {
+#define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks) \
+  {{diffuse_tiles<Tile<channels, columns, rows, warps, blocks>, 1>,   \
+    diffuse_tiles<Tile<channels, columns, rows, warps, blocks>, 2>,   \
+    diffuse_tiles<Tile<channels, columns, rows, warps, blocks>, 3>},  \
+   Tile<channels, columns, rows, warps, blocks>::kThreads,            \
+   Tile<channels, columns, rows, warps, blocks>::kShared * static_cast<int>(sizeof(float))},
+  static const std::vector<TileKernel> kernels = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
+#undef TEXFILTERS_TILE
+  return kernels;
+}
+
+View contiguous(void* data, const DiffusionLaunch& a) {
+  const int64_t slice = a.height * a.width, plane = a.depth * slice;
+  const int64_t channels = a.channels * a.coupled_channels;
+  return {data, Element::float32, channels * plane, plane, slice, a.width, 1};
+}
+
+void flip_z(View& view, int64_t depth) {
+  view.data = static_cast<char*>(view.data) + (depth - 1) * view.z * bytes(view.element);
+  view.z = -view.z;
+}
+
+cudaError_t launch_blocks(Kernel kernel, DiffusionLaunch a, int64_t blocks, const DiffusionPlan& plan, int threads,
+                          int shared, cudaStream_t stream) {
+  if (shared > 48 * 1024) {
+    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (error != cudaSuccess) return error;
+  }
+  for (a.first_block = 0; a.first_block < blocks; a.first_block += plan.largest_grid) {
+    const int64_t grid = std::min(blocks - a.first_block, plan.largest_grid);
+    launch(kernel, dim3(static_cast<unsigned>(grid)), dim3(threads), shared, stream, a);
+    const cudaError_t error = cudaGetLastError();
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t launch_step(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
+  static const Kernel single[] = {diffuse_step<1>, diffuse_step<2>, diffuse_step<3>};
+  static const Kernel any[] = {diffuse_coupled_step<1>, diffuse_coupled_step<2>, diffuse_coupled_step<3>};
+  const bool simple = a.coupled_channels == 1 && a.source.element == Element::float32 && a.source.x == 1;
+  a.slices = plan.slices;
+  // There and back through the slices, so that an iteration begins with what the last one has left in the cache.
+  if (a.first_step % 2) {
+    for (View* view : {&a.source, &a.state, &a.output}) flip_z(*view, a.depth);
+  }
+  const int64_t blocks = a.images * a.channels * ((a.depth - 1) / a.slices + 1) * ((a.height - 1) / kStepHeight + 1) *
+                         ((a.width - 1) / kStepWidth + 1);
+  return launch_blocks((simple ? single : any)[a.option - 1], a, blocks, plan, kStepThreads, 0, stream);
+}
+
+cudaError_t launch_tiles(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
+  const TileKernel& tile = tile_kernels()[plan.tile];
+  a.tiles_x = plan.tiles_x;
+  a.tiles_y = plan.tiles_y;
+  a.halo = plan.halo;
+  const int64_t blocks = a.images * a.channels * a.tiles_x * a.tiles_y;
+  return launch_blocks(tile.options[a.option - 1], a, blocks, plan, tile.threads, tile.shared, stream);
+}
+
+// What fits into the parameters of a launch.
+struct Numbers {
+  int32_t values[1000];
+};
+
+__global__ void write_numbers(const __grid_constant__ Numbers numbers, int32_t* device, int count) {
+  for (int i = threadIdx.x; i < count; i += blockDim.x) device[i] = numbers.values[i];
+}
+
+}  // namespace
+
+const std::vector<TileShape>& tile_shapes() {
+#define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks) {name, channels, columns, rows, warps, blocks},
+  static const std::vector<TileShape> shapes = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
+#undef TEXFILTERS_TILE
+  return shapes;
+}
+
+int run_diffusion(DiffusionLaunch a, const DiffusionPlan& plan, int64_t iterations, void* const (&states)[2],
+                  void* stream) {
+  if (plan.swapped) {
+    std::swap(a.height, a.width);
+    for (View* view : {&a.source, &a.output}) std::swap(view->y, view->x);
+    std::swap(a.inverse_spacing[0], a.inverse_spacing[1]);
+  }
+  const View state[2] = {contiguous(states[0], a), contiguous(states[1], a)};
+  int turn = 0;
+  int64_t first = 0;
+  do {
+    a.state = state[turn % 2];
+    a.first_step = static_cast<int32_t>(first);
+    a.steps = plan.steps;
+    const cudaStream_t where = static_cast<cudaStream_t>(stream);
+    const cudaError_t error =
+        plan.tile == DiffusionPlan::kStep ? launch_step(a, plan, where) : launch_tiles(a, plan, where);
+    if (error != cudaSuccess) return error;
+    a.source = a.state;
+    first += plan.steps;
+    ++turn;
+  } while (first < iterations);
+  return cudaSuccess;
+}
+
+int upload(const int32_t* numbers, int64_t count, int32_t* device, void* stream) {
+  constexpr int64_t kMost = sizeof(Numbers::values) / sizeof(int32_t);
+  for (int64_t first = 0; first < count; first += kMost) {
+    Numbers chunk;
+    const int n = static_cast<int>(std::min(count - first, kMost));
+    std::copy_n(numbers + first, n, chunk.values);
+    launch(write_numbers, dim3(1), dim3(256), 0, static_cast<cudaStream_t>(stream), chunk, device + first, n);
+    const cudaError_t error = cudaGetLastError();
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}
+
+const char* cuda_problem() {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, write_numbers);
+  if (error == cudaSuccess) return nullptr;
+  cudaGetLastError();  // so that it is not taken for somebody else's
+  return cudaGetErrorString(error);
+}
+
+}  // namespace texfilters

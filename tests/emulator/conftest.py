@@ -1,0 +1,19 @@
+"""What the emulated kernels are measured by, summed up at the end."""
+
+import sys
+from pathlib import Path
+
+# The tests share modules that stand beside them.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_terminal_summary(terminalreporter):
+    cases = sys.modules.get("emulated_cases")
+    if cases is None or not cases.differences:
+        return
+    terminalreporter.section("CUDA kernels on the emulator")
+    worst, of = max(cases.differences)
+    terminalreporter.line(f"{len(cases.differences)} comparisons with the definition in float64")
+    terminalreporter.line(f"largest difference beyond rounding: {worst:.2g} grey levels ({of})")
+    if cases.defects:
+        terminalreporter.line(f"planted defects found: {sum(cases.defects)} of {len(cases.defects)}")

@@ -1,0 +1,134 @@
+"""The CUDA diffusion on the CPU: `csrc/cuda/anisotropic_diffusion.cu` as g++ compiles it against the emulator."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+from ctypes import c_char_p, c_double, c_int32, c_int64, c_uint64, c_void_p
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).parent
+SOURCES = [
+    ROOT / "csrc" / "cuda" / "anisotropic_diffusion.cu",
+    ROOT / "csrc" / "cuda" / "anisotropic_diffusion_plan.cpp",
+    HERE / "emulated_diffusion.cpp",
+]
+FLAGS = ["-std=c++17", "-ffp-contract=off", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+FLAGS += [f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
+SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+ELEMENTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2, torch.float32: 3}
+DEFECTS = {"none": 0, "missing barrier": 1, "wrong neighbor": 2}
+
+
+class Call(ctypes.Structure):
+    _fields_ = [
+        ("image", c_void_p),
+        ("output", c_void_p),
+        ("element", c_int32),
+        *((name, c_int64) for name in ("images", "channels", "coupled_channels", "depth", "height", "width")),
+        ("image_strides", c_int64 * 5),
+        ("output_strides", c_int64 * 5),
+        ("niter", c_void_p),
+        ("kappa", c_void_p),
+        ("gamma", c_void_p),
+        ("order", c_void_p),
+        ("option", c_int32),
+        ("spacing", c_double * 3),
+        ("tile", c_char_p),
+        ("steps", c_int32),
+        ("largest_grid", c_int64),
+        ("seed", c_uint64),
+        ("defect", c_int32),
+    ]
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Built once for each state of the sources."""
+    flags = [*FLAGS, *(SANITIZE if os.environ.get("TEXFILTERS_EMULATOR_SANITIZE") == "1" else ["-O2"])]
+    if not shutil.which("g++"):
+        raise FileNotFoundError("the emulation needs g++")
+    texts = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp"), *(ROOT / "csrc").rglob("*.*")])
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in texts) + repr(flags).encode()).hexdigest()[:16]
+    path = ROOT / "build" / "emulator" / f"diffusion-{key}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        subprocess.run(["g++", *flags, "-shared", "-x", "c++", *map(str, SOURCES), "-o", str(partial)], check=True)
+        partial.replace(path)
+    loaded = ctypes.CDLL(str(path))
+    loaded.planned.restype = c_char_p
+    return loaded
+
+
+def tiles() -> dict[str, tuple[int, int, int]]:
+    """Coupled channels, height and width of every tile."""
+    found: dict[str, tuple[int, int, int]] = {}
+    name, numbers = c_char_p(), (c_int32 * 3)()
+    while library().tile(len(found), ctypes.byref(name), numbers):
+        channels, height, width = numbers
+        found[(name.value or b"").decode()] = (channels, height, width)
+    return found
+
+
+def diffuse(
+    image: torch.Tensor,  # [B, C, H, W] or [B, C, D, H, W]
+    niter=20,
+    kappa=20.0,
+    gamma=0.1,
+    *,
+    option=1,
+    coupling="none",
+    spacing=None,
+    tile=None,
+    steps=0,
+    order=None,
+    largest_grid=2**31 - 1,
+    seed=0,
+    defect="none",
+) -> torch.Tensor:
+    output = torch.full_like(image, 77)  # what nobody writes shows
+    call, _alive = _call(image, output, niter, kappa, gamma, option, coupling, spacing)
+    call.tile = tile.encode() if tile else None
+    call.steps, call.largest_grid, call.seed, call.defect = steps, largest_grid, seed, DEFECTS[defect]
+    if order is not None:
+        order = order.to(torch.int32).contiguous()
+        call.order = order.data_ptr()
+    error = ctypes.create_string_buffer(1000)
+    if library().diffuse(ctypes.byref(call), error, len(error)):
+        raise RuntimeError(error.value.decode())
+    return output
+
+
+def planned(image, niter=20, *, coupling="none", multiprocessors=132) -> tuple[str, int, int, int, bool, int]:
+    """Tile, iterations of a launch, tiles along x and y, whether rows and columns are swapped, slices of a block."""
+    call, _alive = _call(image, image, niter, 20.0, 0.1, 1, coupling, None)
+    call.tile = None
+    numbers = (c_int64 * 5)()
+    name = library().planned(ctypes.byref(call), multiprocessors, numbers)
+    return name.decode(), numbers[0], numbers[1], numbers[2], bool(numbers[3]), numbers[4]
+
+
+def _call(image, output, niter, kappa, gamma, option, coupling, spacing):
+    ndim = image.ndim - 2
+    images, channels = image.shape[:2]
+    alive = [
+        torch.as_tensor(niter, dtype=torch.int32),
+        *(torch.as_tensor(p, dtype=torch.float32) for p in (kappa, gamma)),
+    ]
+    alive = [parameter.expand(images).contiguous() for parameter in alive]
+    coupled = channels if coupling == "l2" else 1
+    call = Call(image.data_ptr(), output.data_ptr(), ELEMENTS[image.dtype], images, channels // coupled, coupled)
+    call.depth, call.height, call.width = (1, *image.shape[2:])[-3:]
+    for strides, tensor in ((call.image_strides, image), (call.output_strides, output)):
+        strides[:] = [*tensor.stride()[:2], *([0] * (3 - ndim)), *tensor.stride()[2:]]
+    call.niter, call.kappa, call.gamma = (parameter.data_ptr() for parameter in alive)
+    call.option = option
+    call.spacing[:] = [*[1.0] * (3 - ndim), *(spacing or [1.0] * ndim)]
+    return call, alive
