@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-NATIVE := setup.py pyproject.toml $(shell find csrc -type f)
+NATIVE := setup.py build_cuda.py pyproject.toml $(shell find csrc -type f)
+CXX_FILES = $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
 # Without a compiler everything works, slowly; the next call tries to build again.
 DONE = if test -f texfilters/_C.so; then touch $(VENV)/native.stamp; fi
 
-.PHONY: help setup demo test test-slow lint format sanitize bench tables clean
+.PHONY: help setup demo test test-slow lint format sanitize emulator cuda-check bench tables clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +18,8 @@ help:
 	@echo "make test       everything that CI runs: format, types, tests, coverage"
 	@echo "make test-slow  the slower proofs as well"
 	@echo "make sanitize   the CPU kernels under the address and undefined-behavior sanitizers"
+	@echo "make emulator   the CUDA kernels on the CPU, thread by thread, against the reference"
+	@echo "make cuda-check registers and spills of every CUDA kernel; needs nvcc, but no GPU"
 	@echo "make bench      time every function by size and backend"
 	@echo "make tables     measure against the peers and write the README's tables (minutes)"
 
@@ -39,20 +42,21 @@ demo: setup
 	$(BIN)/python benchmarks/demo.py
 
 lint: setup
-	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests/native -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 format: setup
-	$(BIN)/clang-format -i $(shell find csrc tests/native -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format -i $(CXX_FILES)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 test: export TEXFILTERS_REQUIRE ?= native
-test: lint
-	$(PYTEST) --cov --ignore tests/triton -m "not slow"
+test: lint emulator
+	$(PYTEST) --cov --ignore tests/triton --ignore tests/emulator -m "not slow"
 	TRITON_INTERPRET=1 $(PYTEST) tests/triton -m "not slow"
+	$(BIN)/python benchmarks/cuda_check.py || { test $$? -eq 2 && echo "cuda-check is skipped"; }
 
 test-slow: export TEXFILTERS_REQUIRE ?= native
 test-slow: test
@@ -66,6 +70,15 @@ sanitize: setup
 		PYTHONPATH=build/sanitize TEXFILTERS_REQUIRE=native \
 		$(BIN)/python -P -m pytest tests/test_anisotropic_diffusion.py tests/test_threads.py tests/test_bad_input.py \
 		-p no:cacheprovider
+
+# Twice: as it is, and under the sanitizers, which also see what goes beyond shared memory or an image.
+emulator: setup
+	$(PYTEST) tests/emulator
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		TEXFILTERS_EMULATOR_SANITIZE=1 $(PYTEST) tests/emulator/test_emulated_diffusion.py -p no:cacheprovider
+
+cuda-check: setup
+	$(BIN)/python benchmarks/cuda_check.py
 
 bench: export TEXFILTERS_REQUIRE ?= native
 bench: setup

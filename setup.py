@@ -2,7 +2,8 @@
 
 `_C.so` (CPU) and `_C_cuda.so` (CUDA) are plain shared objects on libtorch's stable ABI: no Python in them, and each can
 be missing without the other. Without a compiler the install still works and `_build_info.json` says what it lacks;
-TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_SANITIZE=1 builds with ASan and UBSan.
+TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_CUDA=0 leaves the CUDA part out; build_cuda.py
+builds it. TEXFILTERS_SANITIZE=1 builds the CPU part with ASan and UBSan.
 """
 
 import json
@@ -16,9 +17,21 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+sys.path.append(str(Path(__file__).resolve().parent))  # where pip's build does not look
+import build_cuda
+
 # The oldest libtorch that the library may be loaded into.
 TORCH_TARGET_VERSION = "0x020a000000000000"
-CUDA_ABSENT = "this version has no CUDA C++ kernels; Triton serves on NVIDIA GPUs"
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unknown-pragmas",
+]
+SANITIZE = os.environ.get("TEXFILTERS_SANITIZE") == "1"
 
 
 def torch_folder() -> Path:
@@ -38,17 +51,8 @@ def torch_folder() -> Path:
 
 
 def native() -> Extension:
-    flags = [
-        "-std=c++17",
-        "-O3",
-        "-fvisibility=hidden",
-        "-ffp-contract=off",
-        "-Wall",
-        "-Wextra",
-        "-Wno-unknown-pragmas",
-    ]
-    link = ["-Wl,-z,defs"]
-    if os.environ.get("TEXFILTERS_SANITIZE") == "1":
+    flags, link = FLAGS, ["-Wl,-z,defs"]
+    if SANITIZE:
         sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
         flags, link = flags + sanitize, ["-fsanitize=address,undefined"]
     return Extension(
@@ -71,10 +75,11 @@ class BuildNative(build_ext):
     def run(self) -> None:
         inplace = self.inplace  # which setuptools' own run() alters, and does not restore if it fails
         self.force = True  # what another build left behind may be for other flags or another torch
-        info = {"native": {"built": False}, "cuda": {"built": False, "why": CUDA_ABSENT}}
+        folder = Path("." if inplace else self.build_lib, "texfilters")
+        for name in ("_C.so", "_C_cuda.so"):  # replaced, not overwritten: a process that has it loaded keeps its own
+            (folder / name).unlink(missing_ok=True)
+        info: dict[str, dict] = {"native": {"built": False}, "cuda": {"built": False}}
         try:
-            if inplace:  # replaced, not overwritten: a process that has it loaded keeps its own
-                Path("texfilters/_C.so").unlink(missing_ok=True)
             torch = torch_folder()
             for extension in self.extensions:
                 extension.include_dirs.append(str(torch / "include"))
@@ -83,7 +88,14 @@ class BuildNative(build_ext):
             info["native"] = {"built": True, "compiler": compiler_version(self.compiler.compiler_cxx)}
         except Exception as error:  # any failure to build leaves a working install, and says why
             info["native"]["why"] = f"the build failed: {error}"
-        self.write_info(info, Path("." if inplace else self.build_lib, "texfilters"))
+        try:
+            info["cuda"]["why"] = self.no_cuda(info)
+            if info["cuda"]["why"] is None:
+                compiler = [*self.compiler.compiler_cxx, *FLAGS, f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
+                info["cuda"] = build_cuda.build(folder / "_C_cuda.so", torch, compiler)
+        except Exception as error:
+            info["cuda"]["why"] = f"the build failed: {error}"
+        self.write_info(info, folder)
         required = filter(None, map(str.strip, os.environ.get("TEXFILTERS_REQUIRE", "").split(",")))
         for part in required:
             if not info.get(part, {}).get("built"):
@@ -93,6 +105,14 @@ class BuildNative(build_ext):
         for part in ("native", "cuda"):
             if not info[part]["built"]:
                 self.warn(f"{part} kernels are not built: {info[part]['why']}")
+
+    def no_cuda(self, info: dict) -> str | None:
+        """Why the CUDA part is not even tried."""
+        if os.environ.get("TEXFILTERS_CUDA") == "0":
+            return "TEXFILTERS_CUDA=0 left it out"
+        if SANITIZE:
+            return "a sanitized build has the CPU part only"
+        return None if info["native"]["built"] else "it needs the CPU part, which is not built"
 
     def write_info(self, info: dict, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

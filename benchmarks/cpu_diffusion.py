@@ -6,7 +6,6 @@ A whole run is written to benchmarks/results/cpu_diffusion_<cpu>.json; a part of
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -81,7 +80,7 @@ def main() -> None:
         target = RESULTS / f"cpu_diffusion_{machine.slug(result['cpu'])}.json"
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(as_json(result))
+        target.write_text(machine.as_json(result))
         console.print(f"wrote {target}")
 
 
@@ -157,18 +156,6 @@ def overhead_table(rows: list[dict[str, Any]]) -> Table:
         low_high = "{:.4g} {:.4g}".format(*row["quartiles"]) if "quartiles" in row else ""
         grid.add_row(row.get("call") or row["import"], f"{row[unit]:.4g} {unit}", low_high)
     return grid
-
-
-def as_json(result: dict[str, Any]) -> str:
-    """Indented, but a row on a line, so that two runs can be compared."""
-    lines = []
-    for key, value in result.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
-        else:
-            text = json.dumps(value)
-        lines.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 if __name__ == "__main__":

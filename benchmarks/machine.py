@@ -1,31 +1,33 @@
-"""What a result was measured on and with; nothing that names the machine or its paths."""
+"""What a result was measured on and with, nothing that names the machine or its paths; and how it is written down."""
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from texfilters import _backends
-
 _PACKAGES = ("torch", "numpy", "MedPy", "opencv-contrib-python-headless", "scikit-image")
 
 
 def describe() -> dict[str, Any]:
+    from texfilters import _backends  # gpu_report.py comes here before there is anything built
+
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": _commit(),
+        "date": date(),
+        "commit": commit(),
         "cpu": cpu(),
         "cores": cores(),
         "instruction_set": torch.ops.texfilters_native.instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": packages(_PACKAGES),
         "compiler": _backends.build_info().get("native", {}).get("compiler"),
     }
 
@@ -52,12 +54,34 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _commit() -> str:
+def date() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def packages(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those that are installed."""
+    return {name: version for name in names if (version := _version(name))}
+
+
+def commit() -> str:
+    """As git describes it; where the files came without git, what TEXFILTERS_COMMIT says."""
     try:
         command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("TEXFILTERS_COMMIT", "unknown")
+
+
+def as_json(result: dict[str, Any]) -> str:
+    """Indented, but a row on a line, so that two runs can be compared."""
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        else:
+            text = json.dumps(value)
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _version(package: str) -> str | None:

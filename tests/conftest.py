@@ -1,3 +1,4 @@
+import functools
 import os
 import random
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import cuda_cases
 import texfilters
 from texfilters import _backends
 from variants import VARIANTS
@@ -36,6 +38,13 @@ def variant(request, monkeypatch):
     """Every compiled variant of the CPU backend in turn: a function with the signature of the public one."""
     monkeypatch.setenv("TEXFILTERS_ISA", request.param)
     return lambda *args, **kwargs: texfilters.anisotropic_diffusion(*args, backend="native", **kwargs)
+
+
+@pytest.fixture(params=["native", "triton"])
+def diffuse(request):
+    """Every backend for NVIDIA GPUs in turn: `cuda_cases.filtered` with that backend."""
+    cuda_cases.needs(request.param)
+    return functools.partial(cuda_cases.filtered, backend=request.param)
 
 
 @pytest.fixture(scope="session")

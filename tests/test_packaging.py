@@ -111,7 +111,7 @@ class TestTheFolderSsl:
     def test_a_wheel_does_not_take_it_in(self, tmp_path):
         copy = tmp_path / "copy"
         shutil.copytree(PACKAGE, copy / "texfilters", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "setup.py", "build_cuda.py", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
         (copy / "ssl").mkdir()
         (copy / "ssl" / "pretrain.py").write_text("")
@@ -138,7 +138,7 @@ class TestTheFolderSsl:
 
 class TestTheBuild:
     def build(self, tmp_path, **environment):
-        for name in ("setup.py", "pyproject.toml", "README.md"):
+        for name in ("setup.py", "build_cuda.py", "pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, tmp_path)
         shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
         shutil.copytree(
@@ -160,6 +160,7 @@ class TestTheBuild:
         used = run("-c", code, PYTHONPATH=str(tmp_path), TEXFILTERS_REQUIRE="")
         assert used.returncode == 0, used.stderr
         assert "native on cpu: absent, the build failed" in used.stdout
+        assert "native on cuda: absent, it needs the CPU part, which is not built" in used.stdout
         assert "9.0" in used.stdout
         required = run("-c", "import texfilters", PYTHONPATH=str(tmp_path), TEXFILTERS_REQUIRE="native")
         assert required.returncode == 1

@@ -82,7 +82,7 @@ def test_a_small_example_by_hand():
 
 
 def test_parameters_that_the_host_may_not_read():
-    """As on a device: niter below 0 counts as 0; kappa out of range yields NaN for that image alone."""
+    """As on a device: niter below 0 counts as 0; kappa or gamma out of range yields NaN for that image alone."""
     from texfilters import reference
 
     image = torch.rand(3, 1, 4, 5)
@@ -90,3 +90,12 @@ def test_parameters_that_the_host_may_not_read():
     result = reference.anisotropic_diffusion(image, niter, kappa, torch.tensor(0.1), 1, "none", [1.0, 1.0], 2)
     assert torch.equal(result[0], image[0])
     assert result[1:].isnan().all()
+    gamma = torch.tensor([0.1, 0.0, -torch.inf])
+    result = reference.anisotropic_diffusion(image, torch.tensor(2), kappa.abs()[0], gamma, 1, "none", [1.0, 1.0], 2)
+    assert result[0].isfinite().all()
+    assert result[1:].isnan().all()
+
+
+def test_a_step_too_small_for_float32_is_no_step():
+    image = torch.rand(1, 4, 5)
+    assert torch.equal(anisotropic_diffusion(image, 3, 0.5, 1e-60, backend="reference"), image)

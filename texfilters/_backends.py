@@ -4,6 +4,7 @@ A backend is a namespace with the same function names: `texfilters.reference`, `
 `torch.ops.texfilters_native`. Inside native, torch's own dispatcher picks CPU or CUDA.
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from texfilters import reference
 from texfilters._version import __version__
 
 BACKENDS = ("native", "triton", "reference")
 PREFERENCE = {"cpu": ("native", "reference"), "cuda": ("native", "triton", "reference")}
+# Backends whose kernels compute in float32 alone: where one of them is preferred, float64 goes to the definition.
+_WITHOUT_FLOAT64 = {("native", "cuda")}
 
 _FOLDER = Path(__file__).parent
 _LIBRARIES = {"cpu": "_C.so", "cuda": "_C_cuda.so"}
@@ -34,18 +38,24 @@ def namespace(backend: str) -> Any:
     return reference
 
 
-def resolve(backend: str | None, device: str) -> str:
-    """The backend that will run: the one asked for, or the first in the device's order of preference that is there."""
+def resolve(backend: str | None, device: str, index: int | None = None, dtype: torch.dtype = torch.float32) -> str:
+    """The backend that will run: the one asked for, or the first in the device's order of preference that is there.
+
+    `index` and `dtype` are those of the image on the device.
+    """
     if backend is None:
         if device not in PREFERENCE:
             raise RuntimeError(
                 f"no backend for device {device!r}: move the image to one of {', '.join(map(repr, PREFERENCE))}, "
                 "or pass backend='reference'"
             )
-        return next(name for name in PREFERENCE[device] if _absence(name, device) is None)
+        name = next(name for name in PREFERENCE[device] if _refusal(name, device, index, warn=True) is None)
+        return "reference" if dtype == torch.float64 and (name, device) in _WITHOUT_FLOAT64 else name
     if backend not in BACKENDS:
         raise ValueError(f"backend must be None or one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
-    why = _absence(backend, device)
+    why = _refusal(backend, device, index)
+    if why is None and dtype == torch.float64 and (backend, device) in _WITHOUT_FLOAT64:
+        why = "its kernels there compute in float32, got an image of float64; backend=None takes one that can"
     if why is not None:
         raise RuntimeError(f"backend {backend!r} is not available for device {device!r}: {why}")
     return backend
@@ -71,7 +81,11 @@ def config() -> str:
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             major, minor = torch.cuda.get_device_capability(i)
-            lines.append(f"cuda:{i}: {torch.cuda.get_device_name(i)}, sm_{major}{minor}")
+            problem = None if _ABSENCE["native", "cuda"] else _device_problem(i)
+            lines.append(
+                f"cuda:{i}: {torch.cuda.get_device_name(i)}, sm_{major}{minor}"
+                + (f"; native cannot run there: {problem}" if problem else "")
+            )
     else:
         lines.append("cuda: no device")
     for device in PREFERENCE:
@@ -88,6 +102,41 @@ def _absence(backend: str, device: str) -> str | None:
     return _ABSENCE.get((backend, device), f"it is written for {' and '.join(PREFERENCE)}")
 
 
+def _refusal(backend: str, device: str, index: int | None, warn: bool = False) -> str | None:
+    """None if the backend can run on this one device, else the reason why not."""
+    why = _absence(backend, device)
+    if why is None and (backend, device) in _PROBLEM:
+        why = _PROBLEM[backend, device](index, warn)
+    return why
+
+
+def _cuda_problem(index: int | None, warn: bool) -> str | None:
+    """What keeps the CUDA kernels from a GPU: a driver too old for them, or no code for its architecture.
+
+    Asked with the first image there, not at import: that would initialize CUDA, which no fork survives.
+    """
+    if index is None or not torch.cuda.is_initialized():
+        return None  # an image that is only traced, or a forked child, where torch itself raises
+    return _device_problem(index, warn)
+
+
+# What torch.compiler.assume_constant_result sets: traced, this is asked once and not looked into. The decorator itself
+# would take a second to import.
+_cuda_problem._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+_PROBLEM = {("native", "cuda"): _cuda_problem}
+
+
+@functools.cache
+def _device_problem(index: int, warn: bool = False) -> str | None:
+    with _disable_current_modes():  # a mode that traces or fakes what torch does would take the question for work
+        why = torch.ops.texfilters_native.cuda_problem(index) or None
+    if why and warn:
+        message = f"texfilters filters on cuda:{index} without its CUDA kernels: {why}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return why
+
+
 def _details(backend: str, device: str) -> str:
     if backend == "native" and device == "cpu":
         try:
@@ -97,6 +146,9 @@ def _details(backend: str, device: str) -> str:
         return (
             f"instruction set {instruction_set}, {build_info().get('native', {}).get('compiler', 'unknown compiler')}"
         )
+    if backend == "native" and device == "cuda":
+        info = build_info().get("cuda", {})
+        return ", ".join([info.get("compiler", "unknown compiler"), *info.get("archs", ()), f"PTX {info.get('ptx')}"])
     if backend == "triton":
         return f"triton {importlib.import_module('triton').__version__}"
     return "there"
@@ -112,8 +164,10 @@ def _load(device: str) -> str | None:
     """Load a library of kernels; None if that went well, else the reason why not."""
     path = _FOLDER / _LIBRARIES[device]
     if not path.exists():
-        part = "native" if device == "cpu" else device
-        return build_info().get(part, {}).get("why", f"{path.name} was not built; install again with a C++ compiler")
+        part, needed = ("native", "a C++ compiler") if device == "cpu" else ("cuda", "a C++ compiler and nvcc")
+        return build_info().get(part, {}).get("why", f"{path.name} was not built; install again with {needed}")
+    if device == "cuda" and _ABSENCE["native", "cpu"] is not None:
+        return f"{path.name} needs {_LIBRARIES['cpu']}, which is absent: {_ABSENCE['native', 'cpu']}"
     try:
         torch.ops.load_library(str(path))
     except OSError as error:
@@ -129,13 +183,18 @@ def _triton_absence(device: str) -> str | None:
     return None
 
 
-# Looked up once, at import: plain values, which torch.compile can trace.
-_ABSENCE = {("native", device): _load(device) for device in _LIBRARIES}
+# Looked up once, at import: plain values, which torch.compile can trace. The CPU's library comes first: the other one
+# implements what it declares.
+_ABSENCE: dict[tuple[str, str], str | None] = {}
+for _device in _LIBRARIES:
+    _ABSENCE["native", _device] = _load(_device)
 _ABSENCE |= {("triton", device): _triton_absence(device) for device in PREFERENCE}
 
 for _part in filter(None, map(str.strip, os.environ.get("TEXFILTERS_REQUIRE", "").split(","))):
-    _device = {"native": "cpu", "cuda": "cuda"}.get(_part)
-    _why = _ABSENCE["native", _device] if _device else "no such part; parts are native and cuda"
+    _why = {
+        "native": _ABSENCE["native", "cpu"],
+        "cuda": _ABSENCE["native", "cuda"],
+    }.get(_part, "no such part; parts are native and cuda")
     if _why is not None:
         raise ImportError(f"TEXFILTERS_REQUIRE asks for {_part!r}, which is absent: {_why}")
 

@@ -84,7 +84,8 @@ def _pull_back(
     own difference d, and through q, on which all coupled channels depend, the sum of w d to d and kappa.
     """
     ndim = len(spacing)
-    k, step = reference.positive_or_nan(reference.per_image(kappa, u)), reference.per_image(gamma, u)
+    k = reference.positive_or_nan(reference.per_image(kappa, u))
+    step = reference.per_image(reference.positive_or_nan(gamma), u)
     d_u = v
     d_kappa, d_gamma = torch.zeros((), device=u.device), torch.zeros((), device=u.device)
     for i, s in enumerate(spacing):

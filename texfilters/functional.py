@@ -37,11 +37,12 @@ def anisotropic_diffusion(
         spacing: distance between neighbors along each of the `ndim` axes, in their order; None is 1. A flux is divided
             by it once, as in MedPy.
         ndim: 2 for images, 3 for volumes.
-        backend: `"native"`, `"triton"`, `"reference"`, or None for the first that is there; see `show_config()`.
+        backend: `"native"`, `"triton"`, `"reference"`, or None for the first that is there; see `show_config()`. The
+            native kernels on CUDA compute in float32; None gives a float64 image there to the reference.
 
     Parameter tensors are 0-d or `[B]`; `[B]` needs an image of exactly `ndim + 2` dimensions. They live on the CPU or
-    on the image's device; values on a device are not read by the host: there niter < 0 counts as 0, and kappa <= 0 or
-    NaN gives NaN for that image.
+    on the image's device; values on a device are not read by the host: there niter < 0 counts as 0, and a kappa or
+    gamma that is <= 0 or NaN gives NaN for that image.
 
     Returns:
         A new tensor of the shape, dtype and device of `image`. uint8 and half types are computed in float32; uint8 is
@@ -50,8 +51,8 @@ def anisotropic_diffusion(
     Raises:
         TypeError: for an image that is no tensor or has another dtype, or a parameter of a wrong type.
         ValueError: for a value out of its range or a parameter tensor of a wrong shape or device.
-        RuntimeError: if the backend asked for is not there, or none is for the image's device; under torch.func and for
-            forward-mode and second derivatives.
+        RuntimeError: if the backend asked for cannot take the image, or none is for its device; under torch.func and
+            for forward-mode and second derivatives.
 
     Source: Perona and Malik 1990, doi:10.1109/34.56205; option 3 Black et al. 1998, doi:10.1109/83.661192; discretized
     as MedPy 0.5 does, except that MedPy, which takes every axis as spatial, would mix the channels of a color image.
@@ -71,5 +72,5 @@ def anisotropic_diffusion(
         coupling,
         distances,
         ndim,
-        _backends.resolve(backend, image.device.type),
+        _backends.resolve(backend, image.device.type, image.device.index, image.dtype),
     )

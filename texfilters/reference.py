@@ -29,7 +29,7 @@ def anisotropic_diffusion(
 def diffusion_step(u: Tensor, kappa: Tensor, gamma: Tensor, option: int, coupling: str, spacing: list[float]) -> Tensor:
     """One explicit step: `u + gamma * sum_i (F_i[x] - F_i[x - e_i])`, all axes from the same old u."""
     ndim = len(spacing)
-    kappa, gamma = positive_or_nan(per_image(kappa, u)), per_image(gamma, u)
+    kappa, gamma = positive_or_nan(per_image(kappa, u)), per_image(positive_or_nan(gamma), u)
     divergence = torch.zeros_like(u)
     for i, s in enumerate(spacing):
         axis = i - ndim

@@ -10,22 +10,23 @@
 namespace texfilters {
 namespace {
 
-// Columns and rows of a lane, warps, blocks that a multiprocessor holds; widths of images that people use, and what is
-// good for cutting up larger ones. A lane has up to 100 pixels: with 128 registers a multiprocessor holds 57,000.
-#define TEXFILTERS_TILES(TILE)      \
-  TILE("32x32", 1, 1, 32, 1, 24)    \
-  TILE("64x64", 1, 2, 16, 4, 6)     \
-  TILE("96x96", 1, 3, 16, 6, 3)     \
-  TILE("128x128", 1, 4, 16, 8, 2)   \
-  TILE("160x160", 1, 5, 20, 8, 2)   \
-  TILE("192x192", 1, 6, 12, 16, 1)  \
-  TILE("224x112", 1, 7, 14, 8, 2)   \
-  TILE("224x224", 1, 7, 14, 16, 1)  \
-  TILE("256x192", 1, 8, 12, 16, 1)  \
-  TILE("320x160", 1, 10, 10, 16, 1) \
-  TILE("3x32x32", 3, 1, 16, 2, 10)  \
-  TILE("3x64x64", 3, 2, 8, 8, 2)    \
-  TILE("3x128x128", 3, 4, 8, 16, 1)
+// Columns and rows of a lane, warps, blocks that a multiprocessor holds, loads in flight; widths of images that people
+// use, and what is good for cutting up larger ones. A lane has up to 100 pixels: with 128 registers a multiprocessor
+// holds 57,000.
+#define TEXFILTERS_TILES(TILE)         \
+  TILE("32x32", 1, 1, 16, 2, 12, 16)   \
+  TILE("64x64", 1, 2, 16, 4, 6, 16)    \
+  TILE("96x96", 1, 3, 16, 6, 3, 18)    \
+  TILE("128x128", 1, 4, 16, 8, 2, 28)  \
+  TILE("160x160", 1, 5, 20, 8, 2, 25)  \
+  TILE("192x192", 1, 6, 12, 16, 1, 24) \
+  TILE("224x112", 1, 7, 14, 8, 2, 28)  \
+  TILE("224x224", 1, 7, 14, 16, 1, 28) \
+  TILE("256x192", 1, 8, 12, 16, 1, 24) \
+  TILE("320x144", 1, 10, 9, 16, 1, 10) \
+  TILE("3x32x32", 3, 1, 8, 4, 5, 4)    \
+  TILE("3x64x64", 3, 2, 8, 8, 2, 16)   \
+  TILE("3x96x128", 3, 3, 8, 16, 1, 12)
 
 using Kernel = void (*)(DiffusionLaunch);
 struct TileKernel {
@@ -34,12 +35,12 @@ struct TileKernel {
 };
 
 const std::vector<TileKernel>& tile_kernels() {
-#define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks) \
-  {{diffuse_tiles<Tile<channels, columns, rows, warps, blocks>, 1>,   \
-    diffuse_tiles<Tile<channels, columns, rows, warps, blocks>, 2>,   \
-    diffuse_tiles<Tile<channels, columns, rows, warps, blocks>, 3>},  \
-   Tile<channels, columns, rows, warps, blocks>::kThreads,            \
-   Tile<channels, columns, rows, warps, blocks>::kShared * static_cast<int>(sizeof(float))},
+#define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks, loads) \
+  {{diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 1>,   \
+    diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 2>,   \
+    diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 3>},  \
+   Tile<channels, columns, rows, warps, blocks, loads>::kThreads,            \
+   Tile<channels, columns, rows, warps, blocks, loads>::kShared},
   static const std::vector<TileKernel> kernels = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
 #undef TEXFILTERS_TILE
   return kernels;
@@ -56,17 +57,32 @@ void flip_z(View& view, int64_t depth) {
   view.z = -view.z;
 }
 
-cudaError_t launch_blocks(Kernel kernel, DiffusionLaunch a, int64_t blocks, const DiffusionPlan& plan, int threads,
+// Part of the channels, as an image of its own.
+DiffusionLaunch channels_from(DiffusionLaunch a, int64_t first, int64_t count) {
+  for (View* view : {&a.source, &a.state, &a.output})
+    view->data = static_cast<char*>(view->data) + first * view->channel * bytes(view->element);
+  a.channels = count;
+  return a;
+}
+
+// `blocks` for every plane, in as many launches as the largest grid asks for.
+cudaError_t launch_planes(Kernel kernel, const DiffusionLaunch& all, int64_t blocks, int64_t largest_grid, int threads,
                           int shared, cudaStream_t stream) {
   if (shared > 48 * 1024) {
     const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
     if (error != cudaSuccess) return error;
   }
-  for (a.first_block = 0; a.first_block < blocks; a.first_block += plan.largest_grid) {
-    const int64_t grid = std::min(blocks - a.first_block, plan.largest_grid);
-    launch(kernel, dim3(static_cast<unsigned>(grid)), dim3(threads), shared, stream, a);
-    const cudaError_t error = cudaGetLastError();
-    if (error != cudaSuccess) return error;
+  if (blocks > largest_grid) return cudaErrorInvalidValue;
+  const int64_t planes = largest_grid / blocks;
+  for (int64_t channel = 0; channel < all.channels; channel += planes) {
+    DiffusionLaunch a = channels_from(all, channel, std::min<int64_t>(planes, all.channels - channel));
+    const int64_t images = planes / a.channels;
+    for (a.first_image = 0; a.first_image < a.images; a.first_image += images) {
+      const int64_t grid = std::min(images, a.images - a.first_image) * a.channels * blocks;
+      launch(kernel, dim3(static_cast<unsigned>(grid)), dim3(threads), shared, stream, a);
+      const cudaError_t error = cudaGetLastError();
+      if (error != cudaSuccess) return error;
+    }
   }
   return cudaSuccess;
 }
@@ -80,18 +96,18 @@ cudaError_t launch_step(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream
   if (a.first_step % 2) {
     for (View* view : {&a.source, &a.state, &a.output}) flip_z(*view, a.depth);
   }
-  const int64_t blocks = a.images * a.channels * ((a.depth - 1) / a.slices + 1) * ((a.height - 1) / kStepHeight + 1) *
-                         ((a.width - 1) / kStepWidth + 1);
-  return launch_blocks((simple ? single : any)[a.option - 1], a, blocks, plan, kStepThreads, 0, stream);
+  const int64_t blocks =
+      ((a.depth - 1) / a.slices + 1) * ((a.height - 1) / kStepHeight + 1) * ((a.width - 1) / kStepWidth + 1);
+  return launch_planes((simple ? single : any)[a.option - 1], a, blocks, plan.largest_grid, kStepThreads, 0, stream);
 }
 
 cudaError_t launch_tiles(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
   const TileKernel& tile = tile_kernels()[plan.tile];
-  a.tiles_x = plan.tiles_x;
-  a.tiles_y = plan.tiles_y;
+  a.tiles_x = static_cast<uint32_t>(plan.tiles_x);
+  a.tiles_y = static_cast<uint32_t>(plan.tiles_y);
   a.halo = plan.halo;
-  const int64_t blocks = a.images * a.channels * a.tiles_x * a.tiles_y;
-  return launch_blocks(tile.options[a.option - 1], a, blocks, plan, tile.threads, tile.shared, stream);
+  const int64_t blocks = plan.tiles_x * plan.tiles_y;
+  return launch_planes(tile.options[a.option - 1], a, blocks, plan.largest_grid, tile.threads, tile.shared, stream);
 }
 
 // What fits into the parameters of a launch.
@@ -106,7 +122,8 @@ __global__ void write_numbers(const __grid_constant__ Numbers numbers, int32_t* 
 }  // namespace
 
 const std::vector<TileShape>& tile_shapes() {
-#define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks) {name, channels, columns, rows, warps, blocks},
+#define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks, loads) \
+  {name, channels, columns, rows, warps, blocks},
   static const std::vector<TileShape> shapes = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
 #undef TEXFILTERS_TILE
   return shapes;

@@ -27,7 +27,7 @@ namespace texfilters {
 
 constexpr float kOutside = 1e38f;
 
-template <int Channels, int Columns, int Rows, int Warps, int Blocks>
+template <int Channels, int Columns, int Rows, int Warps, int Blocks, int Loads>
 struct Tile {
   static constexpr int kChannels = Channels;  // that share one conductance
   static constexpr int kColumns = Columns;
@@ -42,15 +42,17 @@ struct Tile {
   static constexpr int kEdge = Channels * kWidth;
   static constexpr int kTurn = Warps * 2 * kEdge;
   static constexpr int kEdges = Warps > 1 ? 2 * kTurn + kEdge : 0;  // the last one lies outside the image
-  // Before and after: [kWarps][kChannels][kRows][kStagedWidth], where lanes change from neighboring pixels to their own
-  // columns; an even number of columns would meet in the same banks without padding.
+  // Before and after: [kWarps][kStagedRows][kStagedWidth]. An even number of columns would meet in the same banks
+  // without padding.
   static constexpr int kPadding = Columns % 2 ? 0 : 1;
   static constexpr int kStagedWidth = kWidth + kPadding * Columns;
-  static constexpr int kStrip = Channels * Rows * kStagedWidth;
-  static constexpr int kShared = kEdges > Warps* kStrip ? kEdges : Warps * kStrip;
+  static constexpr int kStagedRows = Channels > 1 ? Rows : (Rows + 1) / 2;
+  static constexpr int kStrip = kStagedRows * kStagedWidth;
+  static constexpr int kRowsInFlight = Loads / Columns;  // as many as registers allow
+  // And behind both, a Plan.
+  static constexpr int kBuffers = kEdges > Warps* kStrip ? kEdges : Warps * kStrip;
+  static constexpr int kShared = kBuffers * static_cast<int>(sizeof(float)) + 160;  // bytes
   static __device__ __forceinline__ int staged(int column) { return column + kPadding * (column / kLanes); }
-
-  static constexpr int kRowsInFlight = Columns * Rows <= 49 ? Rows : (49 + Columns - 1) / Columns;
 
   using State = float[Channels][Rows][Columns];
 };
@@ -62,10 +64,10 @@ struct Place {
   int width, height;   // inside the image
   int x0, x1, y0, y1;  // written
 
-  __device__ Place(const DiffusionLaunch& a, int64_t tile) {
-    const int64_t i = tile % a.tiles_x, j = tile / a.tiles_x;
-    x = i * (T::kWidth - 2 * a.halo);
-    y = j * (T::kHeight - 2 * a.halo);
+  __device__ Place(const DiffusionLaunch& a, unsigned tile) {
+    const unsigned i = tile % a.tiles_x, j = tile / a.tiles_x;
+    x = int64_t{i} * (T::kWidth - 2 * a.halo);
+    y = int64_t{j} * (T::kHeight - 2 * a.halo);
     width = static_cast<int>(min(a.width - x, int64_t{T::kWidth}));
     height = static_cast<int>(min(a.height - y, int64_t{T::kHeight}));
     x0 = i > 0 ? a.halo : 0;
@@ -75,57 +77,90 @@ struct Place {
   }
 };
 
-// A warp's strip from memory into shared memory: lanes take neighboring pixels of a row.
+// Some rows of a warp's strip between memory, where lanes take neighboring pixels, and shared memory, where each finds
+// its own columns.
 template <class T, class S>
-__device__ __forceinline__ void read_strip(const S* pixels, const View& view, const Place<T>& place, float* staging,
-                                           float scale) {
-  const int lane = threadIdx.x % kLanes, strip = threadIdx.x / kLanes * T::kRows;
-  for (int c = 0; c < T::kChannels; ++c) {
-    const S* first = pixels + c * view.channel + strip * view.y + lane * view.x;
-#pragma unroll(T::kRowsInFlight)
-    for (int r = 0; r < T::kRows; ++r) {
-#pragma unroll
-      for (int i = 0; i < T::kColumns; ++i) {
-        const bool inside = strip + r < place.height && lane + i * kLanes < place.width;
-        const float pixel = inside ? to_float(first[r * view.y + i * kLanes * view.x]) * scale : kOutside;
-        staging[(c * T::kRows + r) * T::kStagedWidth + T::staged(i * kLanes) + lane] = pixel;
-      }
-    }
-  }
-}
-
-template <class T, class S>
-__device__ __forceinline__ void write_strip(S* pixels, const View& view, const Place<T>& place, const float* staging,
-                                            float unscale) {
-  const int lane = threadIdx.x % kLanes, strip = threadIdx.x / kLanes * T::kRows;
-  for (int c = 0; c < T::kChannels; ++c) {
-    S* first = pixels + c * view.channel + strip * view.y + lane * view.x;
-#pragma unroll 2
-    for (int r = max(place.y0 - strip, 0); r < min(T::kRows, place.y1 - strip); ++r) {
-#pragma unroll
-      for (int i = 0; i < T::kColumns; ++i) {
-        const float pixel = staging[(c * T::kRows + r) * T::kStagedWidth + T::staged(i * kLanes) + lane];
-        const S value = from_float<S>(pixel * unscale);
-        if (lane + i * kLanes >= place.x0 && lane + i * kLanes < place.x1)
-          first[r * view.y + i * kLanes * view.x] = value;
-      }
-    }
-  }
-}
-
-// f on each of a lane's pixels and on its place in the strip that lies in shared memory.
-template <class T, class F>
-__device__ __forceinline__ void for_staged(typename T::State& u, float* staging, const F& f) {
+__device__ __forceinline__ void stage_in(const S* pixels, const View& view, const Place<T>& place, int first, int rows,
+                                         float scale, float* staging) {
   const int lane = threadIdx.x % kLanes;
+  pixels += first * view.y + lane * view.x;
+#pragma unroll(T::kRowsInFlight)
+  for (int r = 0; r < rows; ++r) {
+#pragma unroll
+    for (int i = 0; i < T::kColumns; ++i) {
+      const bool inside = first + r < place.height && lane + i * kLanes < place.width;
+      const float pixel = inside ? to_float(pixels[i * kLanes * view.x]) * scale : kOutside;
+      staging[r * T::kStagedWidth + T::staged(i * kLanes) + lane] = pixel;
+    }
+    pixels += view.y;
+  }
+}
+
+template <class T, class S>
+__device__ __forceinline__ void stage_out(S* pixels, const View& view, const Place<T>& place, int first, int rows,
+                                          float unscale, const float* staging) {
+  const int lane = threadIdx.x % kLanes;
+  pixels += first * view.y + lane * view.x;
+#pragma unroll 1
+  for (int r = 0; r < rows; ++r) {
+#pragma unroll
+    for (int i = 0; i < T::kColumns; ++i) {
+      const S value = from_float<S>(staging[r * T::kStagedWidth + T::staged(i * kLanes) + lane] * unscale);
+      const int x = lane + i * kLanes;
+      if (first + r >= place.y0 && first + r < place.y1 && x >= place.x0 && x < place.x1)
+        pixels[i * kLanes * view.x] = value;
+    }
+    pixels += view.y;
+  }
+}
+
+// f(channel, first row, number of rows) for a warp's strip, in turns that the staging has room for. They are few, and
+// each is a piece of code, since registers have no index.
+template <class T, class F>
+__device__ __forceinline__ void for_stagings(const F& f) {
 #pragma unroll
   for (int c = 0; c < T::kChannels; ++c) {
 #pragma unroll
-    for (int r = 0; r < T::kRows; ++r) {
+    for (int r = 0; r < T::kRows; r += T::kStagedRows) f(c, r, min(T::kStagedRows, T::kRows - r));
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void read_strip(const View& view, const Place<T>& place, float* staging, float scale,
+                                           typename T::State& u) {
+  const int lane = threadIdx.x % kLanes, strip = threadIdx.x / kLanes * T::kRows;
+  for_stagings<T>([&](int c, int first, int rows) {
+    with_element(view.element, view.data, [&](auto* pixels) {
+      stage_in<T>(pixels + c * view.channel, view, place, strip + first, rows, scale, staging);
+    });
+    __syncwarp();
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
 #pragma unroll
       for (int i = 0; i < T::kColumns; ++i)
-        f(u[c][r][i], staging[(c * T::kRows + r) * T::kStagedWidth + T::staged(lane * T::kColumns + i)]);
+        u[c][first + r][i] = staging[r * T::kStagedWidth + T::staged(lane * T::kColumns + i)];
     }
-  }
+    __syncwarp();
+  });
+}
+
+template <class T>
+__device__ __forceinline__ void write_strip(const View& view, const Place<T>& place, float* staging, float unscale,
+                                            const typename T::State& u) {
+  const int lane = threadIdx.x % kLanes, strip = threadIdx.x / kLanes * T::kRows;
+  for_stagings<T>([&](int c, int first, int rows) {
+#pragma unroll
+    for (int r = 0; r < rows; ++r) {
+#pragma unroll
+      for (int i = 0; i < T::kColumns; ++i)
+        staging[r * T::kStagedWidth + T::staged(lane * T::kColumns + i)] = u[c][first + r][i];
+    }
+    __syncwarp();
+    with_element(view.element, view.data, [&](auto* pixels) {
+      stage_out<T>(pixels + c * view.channel, view, place, strip + first, rows, unscale, staging);
+    });
+    __syncwarp();
+  });
 }
 
 // One iteration of a warp's strip. `above` and `below` are the rows around it, for this lane.
@@ -217,36 +252,48 @@ __device__ void copy_tile(const View& source, const View& target, const Place<T>
   });
 }
 
-// Grid: images in their order, channels, tiles. A block's tile fits in the launch's halo, or is the whole image.
+// What a block does after it has read its tile. It waits in shared memory, since reading and iterating need all
+// registers.
+template <class T, int kOption>
+struct Plan {
+  Conductance<kOption, (T::kChannels > 1)> g;
+  int steps;
+  View target;
+  Place<T> place;
+};
+
+// Grid: images in their order, channels, tiles. What a launch changes of an image is exact inside the halo.
 template <class T, int kOption>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const __grid_constant__ DiffusionLaunch a) {
-  const int64_t block = a.first_block + blockIdx.x, tiles = a.tiles_x * a.tiles_y, plane = block / tiles;
-  const int64_t rank = plane / a.channels, channel = plane % a.channels;
+  float* shared = dynamic_shared<float>();
+  static_assert(sizeof(Plan<T, kOption>) <= 160);
+  Plan<T, kOption>* plan = reinterpret_cast<Plan<T, kOption>*>(shared + T::kBuffers);
+  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
+  float* strip = shared + warp * T::kStrip;
+
+  const unsigned tiles = a.tiles_x * a.tiles_y, plane = blockIdx.x / tiles, channels = a.channels;
+  const int64_t rank = a.first_image + plane / channels, channel = plane % channels;
   const int64_t image = a.order != nullptr ? a.order[rank] : rank;
   const int left = iterations_left(a.niter, image, a.first_step);
-  const Place<T> place(a, block % tiles);
+  const Place<T> place(a, blockIdx.x % tiles);
   const View source = at(a.source, image, channel, place.y, place.x);
   const View target = at(left <= a.steps ? a.output : a.state, image, channel, place.y, place.x);
   if (left <= 0) {
     if (a.first_step == 0) copy_tile(source, target, place);
     return;
   }
-  const int steps = min(left, a.steps);
-  const Conductance<kOption, (T::kChannels > 1)> g(value_of(a.kappa, image), value_of(a.gamma, image),
-                                                   a.inverse_spacing);
 
-  float* shared = dynamic_shared<float>();
-  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
-  const auto edge = [&](int warp, int side) { return (warp * 2 + side) * T::kEdge + lane; };
-  const bool first = warp == 0, last = (warp + 1) * T::kRows >= place.height, active = warp * T::kRows < place.height;
-
-  float* strip = shared + warp * T::kStrip;
-  with_element(source.element, source.data, [&](auto* pixels) { read_strip(pixels, source, place, strip, g.scale); });
-  __syncwarp();
+  const Conductance<kOption, (T::kChannels > 1)> conductance(value_of(a.kappa, image), value_of(a.gamma, image),
+                                                             a.inverse_spacing);
+  if (threadIdx.x == 0) *plan = {conductance, min(left, a.steps), target, place};
   typename T::State u;
-  for_staged<T>(u, strip, [](float& pixel, float& staged) { pixel = staged; });
+  read_strip(source, place, strip, conductance.scale, u);
   if (T::kWarps > 1) __syncthreads();
 
+  const Conductance<kOption, (T::kChannels > 1)> g = plan->g;
+  const int steps = plan->steps, height = plan->place.height;
+  const bool first = warp == 0, last = (warp + 1) * T::kRows >= height, active = warp * T::kRows < height;
+  const auto edge = [&](int warp, int side) { return (warp * 2 + side) * T::kEdge + lane; };
   float* outside = shared + 2 * T::kTurn + lane;
   for (int i = threadIdx.x; i < (T::kWarps > 1 ? T::kEdge : 0); i += T::kThreads) outside[i - lane] = kOutside;
   for (int step = 0; step < steps; ++step) {
@@ -270,10 +317,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const _
   }
 
   if (T::kWarps > 1) __syncthreads();
-  for_staged<T>(u, strip, [](float& pixel, float& staged) { staged = pixel; });
-  __syncwarp();
-  with_element(target.element, target.data,
-               [&](auto* pixels) { write_strip(pixels, target, place, strip, 1 / g.scale); });
+  write_strip(plan->target, plan->place, strip, 1 / plan->g.scale, u);
 }
 
 }  // namespace texfilters

@@ -15,15 +15,15 @@ struct DiffusionLaunch {
   Parameter niter, kappa, gamma;
   const int32_t* order = nullptr;        // which image comes first, and so on; null: as they are numbered
   float inverse_spacing[3] = {1, 1, 1};  // x, y, z
-  int64_t images = 0, channels = 0;      // channels: 1 where they are coupled
+  int64_t images = 0, first_image = 0;   // first_image: in the order, where a grid may not hold all
+  int64_t channels = 0;                  // 1 where they are coupled; in a launch less than 2^32
   int64_t coupled_channels = 1;
   int64_t depth = 1, height = 0, width = 0;
   int32_t option = 1;
   int32_t first_step = 0, steps = 0;
-  int64_t tiles_x = 1, tiles_y = 1;  // of the tile kernel,
-  int32_t halo = 0;                  // whose tiles overlap by two of these
-  int32_t slices = 1;                // that a block of the step kernel walks through
-  int64_t first_block = 0;           // where a grid is larger than a launch may be
+  uint32_t tiles_x = 1, tiles_y = 1;  // of the tile kernel,
+  int32_t halo = 0;                   // whose tiles overlap by two of these
+  int32_t slices = 1;                 // that a block of the step kernel walks through
 };
 
 // A tile of the tile kernel. Its name is its width and height, after the number of coupled channels.

@@ -68,10 +68,17 @@ DiffusionPlan plan_step(const DiffusionShape& shape) {
   DiffusionPlan plan;
   plan.swapped = shape.depth == 1 && shape.stride_x > shape.stride_y && shape.width > 1 && shape.height > 1;
   const int64_t columns = shape.planes * ceil_div(shape.width, 32) * ceil_div(shape.height, 32);
-  // One block after another on as many as run at once, so that there is no last round with few of them.
-  const int64_t resident = int64_t{shape.multiprocessors} * kStepBlocks;
-  plan.slices = static_cast<int32_t>(
-      std::clamp<int64_t>(ceil_div(columns * shape.depth, resident), std::min<int64_t>(4, shape.depth), shape.depth));
+  // Long walks read fewer slices twice; the number of blocks should fill the last round of the device.
+  const double resident = static_cast<double>(shape.multiprocessors) * kStepBlocks;
+  double best = 0;
+  for (int64_t walks = 1; walks <= std::max<int64_t>(1, shape.depth / 4); ++walks) {
+    const double slices = static_cast<double>(ceil_div(shape.depth, walks));
+    const double rounds = std::ceil(static_cast<double>(columns * walks) / resident);
+    if (const double cost = rounds * (slices + 2); best == 0 || cost < best) {
+      best = cost;
+      plan.slices = static_cast<int32_t>(slices);
+    }
+  }
   const double pixels = static_cast<double>(columns * shape.depth * kStepBlock * shape.coupled_channels);
   plan.cost = static_cast<double>(shape.iterations) * (pixels * kStepCycles / shape.multiprocessors + kLaunch);
   return plan;

@@ -19,17 +19,18 @@ struct StepPlace {
   View source, target;
 
   __device__ explicit StepPlace(const DiffusionLaunch& a) {
-    int64_t block = a.first_block + blockIdx.x;
+    unsigned block = blockIdx.x;
     const auto next = [&](int64_t count) {
-      const int64_t i = block % count;
-      block /= count;
-      return i;
+      const unsigned i = block % static_cast<unsigned>(count);
+      block /= static_cast<unsigned>(count);
+      return int64_t{i};
     };
     x = next((a.width - 1) / kStepWidth + 1) * kStepWidth + threadIdx.x % kLanes;
     y = next((a.height - 1) / kStepHeight + 1) * kStepHeight + threadIdx.x / kLanes * kStepRows;
     z = next((a.depth - 1) / a.slices + 1) * a.slices;
     channel = next(a.channels);
-    image = a.order != nullptr ? a.order[block] : block;
+    const int64_t rank = a.first_image + block;
+    image = a.order != nullptr ? a.order[rank] : rank;
     left = iterations_left(a.niter, image, a.first_step);
     source = at(a.source, image, channel);
     target = at(left <= 1 ? a.output : a.state, image, channel);
@@ -91,8 +92,9 @@ __global__ void __launch_bounds__(kStepThreads, 3) diffuse_step(const __grid_con
     const int64_t y = min(max(place.y + r - 1, int64_t{0}), a.height - 1);
     row[r] = global(static_cast<const float*>(s.data)) + place.z * s.z + y * s.y + x;
   }
-  const auto weight = [&](auto axis, float d) {
-    return g.template finish<decltype(axis)::value>(g.add(g.template begin<decltype(axis)::value>(), d * g.scale));
+  const auto weight = [&](auto along, float d) {
+    constexpr Axis axis = decltype(along)::value;
+    return g.template finish<axis>(g.add(g.template begin<axis>(), d * g.scale));
   };
   const int64_t before = place.z > 0 ? -s.z : 0, after = place.z < last ? s.z : 0;
   float u[kStepRows], next[kStepRows], value[kStepRows];
@@ -149,14 +151,15 @@ __device__ __forceinline__ void coupled_step_rows(const DiffusionLaunch& a, cons
     const S* here = pixels + place.x * s.x + y * s.y + z * s.z;
     const int64_t there = place.x * t.x + y * t.y + z * t.z;
     const bool edge[3][2] = {{place.x > 0, place.x + 1 < a.width}, {y > 0, y + 1 < a.height}, {z > 0, z + 1 < a.depth}};
-    const auto weight = [&](auto axis, int side) {
+    const auto weight = [&](auto along, int side) {
+      constexpr Axis axis = decltype(along)::value;
       if (!edge[axis][side]) return 0.0f;
-      float sum = g.template begin<decltype(axis)::value>();
+      float sum = g.template begin<axis>();
       const S* pixel = here;
       const int64_t neighbor = side == 0 ? -step[axis] : step[axis];
       for (int64_t c = 0; c < a.coupled_channels; ++c, pixel += s.channel)
         sum = g.add(sum, (to_float(pixel[neighbor]) - to_float(*pixel)) * g.scale);
-      return g.template finish<decltype(axis)::value>(sum);
+      return g.template finish<axis>(sum);
     };
     const float weights[3][2] = {{weight(AlongX{}, 0), weight(AlongX{}, 1)},
                                  {weight(AlongY{}, 0), weight(AlongY{}, 1)},

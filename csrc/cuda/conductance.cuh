@@ -38,7 +38,7 @@ struct Conductance {
                             : kOption == 2 ? sqrtf(1 / w)
                                            : sqrtf(sqrtf(w / 2) / 2);
     // Bounded, so that a pixel times the scale and its inverse stays finite.
-    scale = fminf(fmaxf(static_cast<float>(numerator / kappa), 1e-30f), 1e30f);
+    scale = fminf(fmaxf(numerator / static_cast<float>(fmin(fmax(kappa, 1e-30), 1e30)), 1e-30f), 1e30f);
     if (!(kappa > 0 && gamma > 0)) scale = __uint_as_float(0x7fc00000u);
   }
 

@@ -217,6 +217,16 @@ def test_kappa_out_of_range_on_a_device(kappa, coupling):
     assert direct(image.byte(), 1, kappa).eq(0).all()
 
 
+@pytest.mark.parametrize("gamma", [0.0, -0.1, -torch.inf, torch.nan])
+@pytest.mark.parametrize("coupling", ["none", "l2"])
+def test_gamma_out_of_range_on_a_device(gamma, coupling):
+    image = grey_levels(3, 2, 5, 6)
+    result = direct(image, [1, 1, 0], 20.0, [0.1, gamma, gamma], coupling=coupling)
+    assert torch.equal(result[0], direct(image, 1, 20.0, coupling=coupling)[0])
+    assert result[1].isnan().all()
+    assert torch.equal(result[2], image[2])
+
+
 def test_negative_niter_on_a_device():
     image = grey_levels(2, 1, 5, 6)
     for negative in (-3, -(2**31)):

@@ -29,7 +29,7 @@ import triton.language as tl
 from torch import Tensor
 
 from texfilters._triton.pixel_math import conductance, difference_scale, flux, from_compute_dtype
-from texfilters.reference import compute_dtype, largest
+from texfilters.reference import compute_dtype, largest, positive_or_nan
 
 LANES = 128  # of a program, four warps
 TILES = tuple(itertools.product((128, 64, 32), (32, 8)))  # COLUMNS, ROWS: few, since each is compiled for itself
@@ -291,7 +291,8 @@ def _iterate(
     states = [source.new_empty(source.shape, dtype=dtype) for _ in range(min(steps - 1, 2))]
 
     niter, kappa = (_one_an_image(p, source, d) for p, d in ((niter, torch.int32), (kappa, dtype)))
-    weights = {s: _one_an_image(gamma.to(dtype) / s, source, dtype) for s in set(spacing)}
+    gamma = positive_or_nan(gamma).to(dtype)
+    weights = {s: _one_an_image(gamma / s, source, dtype) for s in set(spacing)}
     weight_z, weight_y, weight_x = (weights[s] for s in (spacing[0], *spacing)[-3:])
 
     volume = len(spacing) == 3

@@ -1,0 +1,185 @@
+"""The timings of the GPU report, on machines without a GPU: bounds, and rows by a timer that tells times by rote."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+
+import gpu_bounds
+import gpu_cases
+import gpu_timing
+
+H200 = gpu_bounds.Rates(multiprocessors=132, capability=(9, 0), clock_mhz=1900.0, copy_gb_s=4300.0)
+
+
+class TestBounds:
+    def work(self, shape=(256, 3, 224, 224), steps=256 * 20, size=1, **other):
+        arguments = {"ndim": len(shape) - 2, "option": 1, "coupling": "none"} | other
+        return gpu_bounds.work(shape, steps, element_size=size, **arguments)
+
+    def test_special_functions_bound_the_exponential(self):
+        limits = gpu_bounds.bounds(self.work(), H200)
+        assert max(limits, key=limits.get) == "special functions"
+        assert limits["special functions"] == pytest.approx(2 * 256 * 3 * 224**2 * 20 / 16 / (132 * 1.9e9) * 1e3)
+        assert limits["memory"] == pytest.approx(2 * 256 * 3 * 224**2 / 4300e9 * 1e3)
+
+    def test_tukey_has_none(self):
+        limits = gpu_bounds.bounds(self.work(option=3), H200)
+        assert set(limits) == {"issue", "memory"}
+        assert limits["issue"] == pytest.approx(2 * 5 * 256 * 3 * 224**2 * 20 / 128 / (132 * 1.9e9) * 1e3)
+
+    def test_coupled_channels_share_an_edge(self):
+        alone, coupled = self.work(), self.work(coupling="l2")
+        assert (coupled.edges, coupled.channels) == (alone.edges / 3, 3)
+
+    def test_volumes_have_three_edges_a_pixel(self):
+        assert self.work((1, 1, 8, 9, 10), 20).edges == 3 * 720 * 20
+
+    def test_untouched_images_are_still_moved(self):
+        half = self.work(steps=128 * 15)
+        assert half.bytes_once == self.work().bytes_once
+        assert half.edges == self.work().edges * 0.375
+
+    def test_what_is_unknown_gives_no_bound(self):
+        unknown = gpu_bounds.Rates(132, (9, 0), None, None)
+        assert gpu_bounds.bounds(self.work(), unknown) == {}
+        assert gpu_bounds.launched_bound(self.work(), unknown) is None
+        assert gpu_bounds.launched_bound(self.work(), H200) == pytest.approx(1.434, rel=1e-3)
+
+
+class FakeTimer:
+    """Runs what it is given, on any device, and tells times by rote."""
+
+    def __init__(self):
+        self.told = 0
+
+    def ms(self, call, calls, host_ms=0.0):
+        for _ in range(calls):
+            call()
+        self.told += 1
+        return 0.5 + 0.01 * (self.told % 3)
+
+    def host_ms(self, call, calls):
+        return 0.02
+
+    wall_ms = host_ms
+
+    def peak_mb(self, call):
+        return 1.5
+
+    def graph_ms(self, call, calls):
+        raise RuntimeError("no graphs here")
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    torch.set_num_threads(1)  # tiny images; conftest.py puts the threads back
+    monkeypatch.setattr(gpu_timing, "SAMPLED", 1.0)
+    monkeypatch.setattr(gpu_timing, "NEEDED", {})
+
+
+def measure(case, left=100.0, mhz=1800.0):
+    clock = SimpleNamespace(mhz=lambda spans: mhz)
+    return gpu_timing.measure(case, FakeTimer(), clock, H200, lambda: left, "cpu", 1000)
+
+
+class TestTimings:
+    def test_rows(self, fast):
+        if gpu_timing.gpu_peers.absence("native", "cpu") is not None:
+            pytest.skip("needs the native backend")
+        peers = ("native", "native, all at 20", "triton", "torch eager")
+        case = gpu_cases.Case("some", (4, 3, 32, 40), mixed=True, peers=peers, small=True)
+        ours, whole, triton, eager = measure(case)
+        assert ours["ms"] == pytest.approx(0.51, abs=0.01)
+        assert ours["images_per_s"] == pytest.approx(4e3 / ours["ms"], rel=1e-3)
+        assert ours["error_ok"]
+        assert 0.4 < ours["error_max"] <= ours["error_bound"] == 0.52
+        assert ours["share_of_bound"] == pytest.approx(ours["bound_ms"] / ours["ms"], rel=2e-3)
+        assert ours["clock_mhz"] == 1800
+        assert ours["share_of_all_at_20"] == pytest.approx(ours["ms"] / whole["ms"], rel=1e-3)
+        assert ours["why_no_graph"] == "RuntimeError: no graphs here"
+        assert whole["niter"] == 20
+        assert triton["ms"] is None
+        assert "TRITON_INTERPRET" in triton["why"] or "not installed" in triton["why"]
+        assert eager["error_ok"]
+        json.dumps([ours, whole, triton, eager])
+
+    @pytest.mark.parametrize("options", [{"option": 3}, {"coupling": "l2"}, {"dtype": "float16"}, {"dtype": "float32"}])
+    def test_every_kind_of_case(self, fast, options):
+        for shape in ((2, 3, 32, 33), (1, 1, 16, 16, 16)):
+            (eager,) = measure(gpu_cases.Case("some", shape, peers=("torch eager",), **options))
+            assert eager["error_ok"], eager
+
+    def test_a_contender_that_fails_leaves_the_others(self, fast, monkeypatch):
+        real = gpu_timing.gpu_peers.contender
+
+        def contender(name, case, device):
+            if name == "torch.compile":
+                raise RuntimeError("no compiler")
+            return real(name, case, device)
+
+        monkeypatch.setattr(gpu_timing.gpu_peers, "contender", contender)
+        case = gpu_cases.Case("some", (2, 3, 32, 32), peers=("torch.compile", "torch eager"))
+        compiled, eager = measure(case)
+        assert (compiled["ms"], compiled["why"]) == (None, "RuntimeError: no compiler")
+        assert eager["ms"] is not None
+        assert {row["why"] for row in measure(case, left=1.0)} == {"out of time"}
+
+    def test_the_whole_process(self, fast, monkeypatch):
+        """On a device that is not there: what is written after each case, and what time does not allow."""
+        properties = SimpleNamespace(major=9, minor=0, multi_processor_count=132, L2_cache_size=1000)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        timer = FakeTimer()
+        timer.spin_mhz = lambda: 1755.0
+        monkeypatch.setattr(gpu_timing.gpu_clock, "CudaTimer", lambda: timer)
+        monkeypatch.setattr(gpu_timing.gpu_clock, "copy_gb_s", lambda timer: 4000.0)
+        monkeypatch.setattr(gpu_timing, "libraries", dict)
+        case = gpu_cases.Case("some", (2, 3, 16, 17), peers=("torch eager",))
+        records = []
+        gpu_timing.run([case], records.append, time.monotonic() + 100, "cpu")
+        assert records[0] == {"copy_gb_s": 4000.0, "spin_mhz": 1755.0, "l2_mb": 0.001}
+        (timed,) = records[1]["rows"]
+        assert (timed["clock_mhz"], timed["clock_source"]) == (1755.0, "a kernel that counts cycles")
+        late = []
+        gpu_timing.run([case], late.append, time.monotonic() - 1, "cpu")
+        assert late[1]["rows"][0]["why"] == "out of time"
+
+    def test_the_clock_is_that_of_the_spans(self):
+        clock = gpu_timing.gpu_clock.SmClock.__new__(gpu_timing.gpu_clock.SmClock)
+        clock._times, clock._mhz = [1.0, 2.0, 3.0, 4.0], [100.0, 200.0, 300.0, 400.0]
+        assert clock.mhz([(1.5, 2.5), (3.9, 9.0)]) == 300
+        assert clock.mhz([(5.0, 6.0)]) is None
+
+    def test_a_wrong_result_is_told(self):
+        case = gpu_cases.Case("some", (1, 1, 9, 9), "float32")
+        image, niter = torch.rand(1, 1, 9, 9) * 255, torch.tensor([20])
+        assert not gpu_timing.errors(case, image, image, niter)["error_ok"]
+        broken = gpu_timing.errors(case, image, image * torch.nan, niter)
+        assert (broken["error_ok"], broken["error_max"]) == (False, None)
+
+    def test_cases_have_names_of_their_own_and_targets_exist(self):
+        names = [case.name for case in gpu_cases.CASES]
+        assert len(set(names)) == len(names)
+        for target in gpu_cases.TARGETS:
+            assert target.peer in next(case for case in gpu_cases.CASES if case.name == target.case).peers
+
+    def test_half_of_the_images_are_untouched(self):
+        niter = gpu_cases.Case("some", (256, 3, 224, 224), mixed=True).niter()
+        assert (niter == 0).sum() == 128
+        assert niter[niter > 0].unique().tolist() == list(range(10, 21))
+
+    def test_drawn_images_take_the_place_of_photos(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "photos", None)
+        for shape in ((2, 3, 30, 40), (1, 1, 8, 9, 10)):
+            image, content = gpu_cases.images(gpu_cases.Case("some", shape), "cpu")
+            assert content == "drawn"
+            assert (tuple(image.shape), image.dtype) == (shape, torch.uint8)
+            assert image.float().std() > 10
