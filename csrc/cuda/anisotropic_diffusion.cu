@@ -2,10 +2,12 @@
 #include "cuda/anisotropic_diffusion.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "cuda/anisotropic_diffusion.cuh"
 #include "cuda/anisotropic_diffusion_step.cuh"
+#include "cuda/copy.cuh"
 
 namespace texfilters {
 namespace {
@@ -14,7 +16,7 @@ namespace {
 // use, and what is good for cutting up larger ones. A lane has up to 100 pixels: with 128 registers a multiprocessor
 // holds 57,000.
 #define TEXFILTERS_TILES(TILE)         \
-  TILE("32x32", 1, 1, 16, 2, 12, 16)   \
+  TILE("32x32", 1, 1, 16, 2, 10, 16)   \
   TILE("64x64", 1, 2, 16, 4, 6, 16)    \
   TILE("96x96", 1, 3, 16, 6, 3, 18)    \
   TILE("128x128", 1, 4, 16, 8, 2, 28)  \
@@ -29,19 +31,14 @@ namespace {
   TILE("3x96x128", 3, 3, 8, 16, 1, 12)
 
 using Kernel = void (*)(DiffusionLaunch);
-struct TileKernel {
-  Kernel options[3];
-  int threads, shared;
-};
+using Options = std::array<Kernel, 3>;
 
-const std::vector<TileKernel>& tile_kernels() {
+const std::vector<Options>& tile_kernels() {
 #define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks, loads) \
-  {{diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 1>,   \
-    diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 2>,   \
-    diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 3>},  \
-   Tile<channels, columns, rows, warps, blocks, loads>::kThreads,            \
-   Tile<channels, columns, rows, warps, blocks, loads>::kShared},
-  static const std::vector<TileKernel> kernels = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
+  {diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 1>,    \
+   diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 2>,    \
+   diffuse_tiles<Tile<channels, columns, rows, warps, blocks, loads>, 3>},
+  static const std::vector<Options> kernels = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
 #undef TEXFILTERS_TILE
   return kernels;
 }
@@ -102,12 +99,20 @@ cudaError_t launch_step(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream
 }
 
 cudaError_t launch_tiles(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
-  const TileKernel& tile = tile_kernels()[plan.tile];
+  const TileShape& tile = tile_shapes()[plan.tile];
   a.tiles_x = static_cast<uint32_t>(plan.tiles_x);
   a.tiles_y = static_cast<uint32_t>(plan.tiles_y);
   a.halo = plan.halo;
   const int64_t blocks = plan.tiles_x * plan.tiles_y;
-  return launch_planes(tile.options[a.option - 1], a, blocks, plan.largest_grid, tile.threads, tile.shared, stream);
+  const Kernel kernel = tile_kernels()[plan.tile][a.option - 1];
+  return launch_planes(kernel, a, blocks, plan.largest_grid, kLanes * tile.warps, tile.shared, stream);
+}
+
+cudaError_t launch_copy(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
+  const int64_t blocks = (a.depth * a.height * a.width - 1) / kCopyPixels + 1;
+  a.channels *= a.coupled_channels;
+  a.coupled_channels = 1;
+  return launch_planes(copy_unchanged, a, blocks, plan.largest_grid, kCopyThreads, 0, stream);
 }
 
 // What fits into the parameters of a launch.
@@ -123,7 +128,7 @@ __global__ void write_numbers(const __grid_constant__ Numbers numbers, int32_t* 
 
 const std::vector<TileShape>& tile_shapes() {
 #define TEXFILTERS_TILE(name, channels, columns, rows, warps, blocks, loads) \
-  {name, channels, columns, rows, warps, blocks},
+  {name, channels, columns, rows, warps, blocks, Tile<channels, columns, rows, warps, blocks, loads>::kShared},
   static const std::vector<TileShape> shapes = {TEXFILTERS_TILES(TEXFILTERS_TILE)};
 #undef TEXFILTERS_TILE
   return shapes;
@@ -136,21 +141,22 @@ int run_diffusion(DiffusionLaunch a, const DiffusionPlan& plan, int64_t iteratio
     for (View* view : {&a.source, &a.output}) std::swap(view->y, view->x);
     std::swap(a.inverse_spacing[0], a.inverse_spacing[1]);
   }
+  const cudaStream_t where = static_cast<cudaStream_t>(stream);
+  if (a.copies) {
+    const cudaError_t error = launch_copy(a, plan, where);
+    if (error != cudaSuccess) return error;
+  }
   const View state[2] = {contiguous(states[0], a), contiguous(states[1], a)};
   int turn = 0;
-  int64_t first = 0;
-  do {
-    a.state = state[turn % 2];
+  for (int64_t first = 0; first < iterations; first += plan.steps) {
+    a.state = state[turn++ % 2];
     a.first_step = static_cast<int32_t>(first);
     a.steps = plan.steps;
-    const cudaStream_t where = static_cast<cudaStream_t>(stream);
-    const cudaError_t error =
-        plan.tile == DiffusionPlan::kStep ? launch_step(a, plan, where) : launch_tiles(a, plan, where);
+    const bool step = plan.tile == DiffusionPlan::kStep;
+    const cudaError_t error = step ? launch_step(a, plan, where) : launch_tiles(a, plan, where);
     if (error != cudaSuccess) return error;
     a.source = a.state;
-    first += plan.steps;
-    ++turn;
-  } while (first < iterations);
+  }
   return cudaSuccess;
 }
 

@@ -237,21 +237,6 @@ __device__ __forceinline__ void diffuse_strip(typename T::State& u, const float*
   }
 }
 
-// The bits as they are.
-template <class T>
-__device__ void copy_tile(const View& source, const View& target, const Place<T>& place) {
-  const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
-  with_element(source.element, source.data, [&](auto* from) {
-    auto* to = global(static_cast<decltype(from)>(target.data));
-    for (int c = 0; c < T::kChannels; ++c) {
-      for (int y = place.y0 + warp; y < place.y1; y += T::kWarps) {
-        for (int x = place.x0 + lane; x < place.x1; x += kLanes)
-          to[c * target.channel + y * target.y + x * target.x] = from[c * source.channel + y * source.y + x * source.x];
-      }
-    }
-  });
-}
-
 // What a block does after it has read its tile. It waits in shared memory, since reading and iterating need all
 // registers.
 template <class T, int kOption>
@@ -278,10 +263,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const _
   const Place<T> place(a, blockIdx.x % tiles);
   const View source = at(a.source, image, channel, place.y, place.x);
   const View target = at(left <= a.steps ? a.output : a.state, image, channel, place.y, place.x);
-  if (left <= 0) {
-    if (a.first_step == 0) copy_tile(source, target, place);
-    return;
-  }
+  if (left <= 0) return;
 
   const Conductance<kOption, (T::kChannels > 1)> conductance(value_of(a.kappa, image), value_of(a.gamma, image),
                                                              a.inverse_spacing);

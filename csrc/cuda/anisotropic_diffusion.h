@@ -9,7 +9,7 @@
 namespace texfilters {
 
 // Iterations first_step .. first_step + steps - 1 of every image, in one launch. Those that an image finishes with are
-// written to `output`, all others to `state`.
+// written to `output`, all others to `state`. Images that have no iterations at all are copied by a launch of its own.
 struct DiffusionLaunch {
   View source, state, output;
   Parameter niter, kappa, gamma;
@@ -20,6 +20,7 @@ struct DiffusionLaunch {
   int64_t coupled_channels = 1;
   int64_t depth = 1, height = 0, width = 0;
   int32_t option = 1;
+  bool copies = true;  // whether there may be images without iterations
   int32_t first_step = 0, steps = 0;
   uint32_t tiles_x = 1, tiles_y = 1;  // of the tile kernel,
   int32_t halo = 0;                   // whose tiles overlap by two of these
@@ -30,6 +31,7 @@ struct DiffusionLaunch {
 struct TileShape {
   const char* name;
   int channels, columns, rows, warps, blocks;  // blocks: on a multiprocessor at once
+  int shared;                                  // bytes of shared memory of a block
 
   int width() const { return 32 * columns; }
   int height() const { return rows * warps; }
@@ -64,6 +66,7 @@ struct DiffusionShape {
   int64_t pixel_bytes = 4;
   int64_t iterations = 1;  // the most that an image takes
   int multiprocessors = 1;
+  int shared = 99 * 1024;  // bytes of shared memory that a block may have
 };
 
 DiffusionPlan plan_diffusion(const DiffusionShape& shape);

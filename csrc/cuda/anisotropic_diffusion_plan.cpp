@@ -41,7 +41,7 @@ DiffusionPlan plan_tile(const DiffusionShape& shape, int index, bool swapped, in
   plan.steps = steps;
   plan.halo = whole ? 0 : steps;
   plan.cost = -1;
-  if (tile.channels != shape.coupled_channels || shape.depth > 1) return plan;
+  if (tile.channels != shape.coupled_channels || shape.depth > 1 || tile.shared > shape.shared) return plan;
   // A tile has to keep something between the halos.
   if (!whole && 2 * int64_t{plan.halo} >= std::min(tile.width(), tile.height())) return plan;
   plan.tiles_x = tiles(width, tile.width(), plan.halo);

@@ -35,8 +35,6 @@ struct StepPlace {
     source = at(a.source, image, channel);
     target = at(left <= 1 ? a.output : a.state, image, channel);
   }
-  // An image that was finished before.
-  __device__ bool done(const DiffusionLaunch& a) const { return left < 0 || (left == 0 && a.first_step > 0); }
 };
 
 // f(z, y) for the rows of a lane's block that lie in the volume.
@@ -45,19 +43,6 @@ __device__ __forceinline__ void for_step_rows(const DiffusionLaunch& a, const St
   for (int64_t z = place.z; z < min(place.z + a.slices, a.depth); ++z) {
     for (int64_t y = place.y; y < min(place.y + kStepRows, a.height); ++y) f(z, y);
   }
-}
-
-__device__ inline void copy_step(const DiffusionLaunch& a, const StepPlace& place) {
-  if (place.x >= a.width) return;
-  with_element(place.source.element, place.source.data, [&](auto* from) {
-    auto* to = global(static_cast<decltype(from)>(place.target.data));
-    const View &s = place.source, &t = place.target;
-    for (int64_t c = 0; c < a.coupled_channels; ++c) {
-      for_step_rows(a, place, [&](int64_t z, int64_t y) {
-        to[c * t.channel + z * t.z + y * t.y + place.x * t.x] = from[c * s.channel + z * s.z + y * s.y + place.x * s.x];
-      });
-    }
-  });
 }
 
 __device__ inline void fill_step(const DiffusionLaunch& a, const StepPlace& place, float value) {
@@ -76,9 +61,7 @@ __device__ inline void fill_step(const DiffusionLaunch& a, const StepPlace& plac
 template <int kOption>
 __global__ void __launch_bounds__(kStepThreads, 3) diffuse_step(const __grid_constant__ DiffusionLaunch a) {
   const StepPlace place(a);
-  if (place.done(a)) return;
-  if (place.left == 0) return copy_step(a, place);
-  if (place.y >= a.height) return;
+  if (place.left <= 0 || place.y >= a.height) return;
   const Conductance<kOption, false> g(value_of(a.kappa, place.image), value_of(a.gamma, place.image),
                                       a.inverse_spacing);
   if (g.scale != g.scale) return fill_step(a, place, g.scale);
@@ -182,9 +165,7 @@ __device__ __forceinline__ void coupled_step_rows(const DiffusionLaunch& a, cons
 template <int kOption>
 __global__ void __launch_bounds__(kStepThreads) diffuse_coupled_step(const __grid_constant__ DiffusionLaunch a) {
   const StepPlace place(a);
-  if (place.done(a)) return;
-  if (place.left == 0) return copy_step(a, place);
-  if (place.x >= a.width) return;
+  if (place.left <= 0 || place.x >= a.width) return;
   const Conductance<kOption, true> g(value_of(a.kappa, place.image), value_of(a.gamma, place.image), a.inverse_spacing);
   if (g.scale != g.scale) return fill_step(a, place, g.scale);
   with_element(place.source.element, place.source.data, [&](auto* pixels) { coupled_step_rows(a, place, pixels, g); });

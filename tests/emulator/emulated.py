@@ -69,11 +69,19 @@ def library() -> ctypes.CDLL:
 
 def tiles() -> dict[str, tuple[int, int, int]]:
     """Coupled channels, height and width of every tile."""
-    found: dict[str, tuple[int, int, int]] = {}
-    name, numbers = c_char_p(), (c_int32 * 3)()
+    return {name: (channels, height, width) for name, (channels, height, width, _) in _tiles().items()}
+
+
+def tile_shared() -> dict[str, int]:
+    """Bytes of shared memory of a block."""
+    return {name: shared for name, (*_, shared) in _tiles().items()}
+
+
+def _tiles() -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    name, numbers = c_char_p(), (c_int32 * 4)()
     while library().tile(len(found), ctypes.byref(name), numbers):
-        channels, height, width = numbers
-        found[(name.value or b"").decode()] = (channels, height, width)
+        found[(name.value or b"").decode()] = tuple(numbers)
     return found
 
 
@@ -106,12 +114,14 @@ def diffuse(
     return output
 
 
-def planned(image, niter=20, *, coupling="none", multiprocessors=132) -> tuple[str, int, int, int, bool, int]:
+def planned(
+    image, niter=20, *, coupling="none", multiprocessors=132, shared=227
+) -> tuple[str, int, int, int, bool, int]:
     """Tile, iterations of a launch, tiles along x and y, whether rows and columns are swapped, slices of a block."""
     call, _alive = _call(image, image, niter, 20.0, 0.1, 1, coupling, None)
     call.tile = None
     numbers = (c_int64 * 5)()
-    name = library().planned(ctypes.byref(call), multiprocessors, numbers)
+    name = library().planned(ctypes.byref(call), multiprocessors, shared * 1024, numbers)
     return name.decode(), numbers[0], numbers[1], numbers[2], bool(numbers[3]), numbers[4]
 
 

@@ -36,7 +36,7 @@ int64_t most_iterations(const Call& call) {
   return std::max<int64_t>(0, *std::max_element(call.niter, call.niter + call.images));
 }
 
-DiffusionPlan plan(const Call& call, int multiprocessors) {
+DiffusionPlan plan(const Call& call, int multiprocessors, int shared = 227 * 1024) {
   DiffusionShape shape;
   shape.planes = call.images * call.channels;
   shape.coupled_channels = call.coupled_channels;
@@ -48,6 +48,7 @@ DiffusionPlan plan(const Call& call, int multiprocessors) {
   shape.pixel_bytes = bytes(static_cast<Element>(call.element));
   shape.iterations = most_iterations(call);
   shape.multiprocessors = multiprocessors;
+  shape.shared = shared;
   return call.tile == nullptr ? plan_diffusion(shape) : plan_diffusion(shape, call.tile, call.steps);
 }
 
@@ -106,8 +107,8 @@ int diffuse(const Call* call, char* error, std::size_t size) {
 }
 
 // The name of the tile, the iterations of a launch and the tiles of a plane.
-const char* planned(const Call* call, int32_t multiprocessors, int64_t* numbers) {
-  const DiffusionPlan chosen = plan(*call, multiprocessors);
+const char* planned(const Call* call, int32_t multiprocessors, int32_t shared, int64_t* numbers) {
+  const DiffusionPlan chosen = plan(*call, multiprocessors, shared);
   numbers[0] = chosen.steps;
   numbers[1] = chosen.tiles_x;
   numbers[2] = chosen.tiles_y;
@@ -123,6 +124,7 @@ int tile(int index, const char** name, int32_t* numbers) {
   numbers[0] = shape.channels;
   numbers[1] = shape.height();
   numbers[2] = shape.width();
+  numbers[3] = shape.shared;
   return 1;
 }
 }

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from emulated import ELEMENTS, diffuse, planned, tiles
+from emulated import ELEMENTS, diffuse, planned, tile_shared, tiles
 from emulated_cases import check, defects, difference, every_tile, noise, photo, truth
 
 TILES = tiles()
@@ -220,6 +220,18 @@ def test_plans():
     _, _, across, down, _, _ = planned(noise(1, 3, 224, 224))
     assert across * down > 4
     assert planned(noise(1, 1, 112, 224).mT.expand(256, 3, 224, 112))[4]  # columns are contiguous
+
+
+@pytest.mark.parametrize(("shared", "size"), [(227, 256), (163, 256), (99, 224), (64, 160)])
+def test_smaller_gpus_find_tiles_that_fit(shared, size):
+    """In kB a block: sm_90 and later data center GPUs, sm_80, sm_86 to sm_120, sm_75."""
+    assert max(width for name, (_, _, width) in tiles().items() if tile_shared()[name] <= shared * 1024) >= size
+    for side in (32, 96, 128, 224, 512):
+        image = noise(1, 1, 1, 1).expand(256, 3, side, side)
+        for coupling in ("none", "l2"):
+            name, *_ = planned(image, coupling=coupling, shared=shared)
+            assert name != "step"
+            assert tile_shared()[name] <= shared * 1024
 
 
 def test_truth_is_another_implementation():
