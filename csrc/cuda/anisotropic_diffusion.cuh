@@ -251,7 +251,7 @@ struct Plan {
 template <class T, int kOption>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const __grid_constant__ DiffusionLaunch a) {
   float* shared = dynamic_shared<float>();
-  static_assert(sizeof(Plan<T, kOption>) <= 160);
+  static_assert(sizeof(Plan<T, kOption>) <= 160 && T::kBuffers * sizeof(float) % alignof(Plan<T, kOption>) == 0);
   Plan<T, kOption>* plan = reinterpret_cast<Plan<T, kOption>*>(shared + T::kBuffers);
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
   float* strip = shared + warp * T::kStrip;

@@ -64,6 +64,7 @@ def library() -> ctypes.CDLL:
         partial.replace(path)
     loaded = ctypes.CDLL(str(path))
     loaded.planned.restype = c_char_p
+    loaded.barriers.restype = c_uint64
     return loaded
 
 
@@ -112,6 +113,11 @@ def diffuse(
     if library().diffuse(ctypes.byref(call), error, len(error)):
         raise RuntimeError(error.value.decode())
     return output
+
+
+def barriers() -> int:
+    """Of all blocks of the last call."""
+    return library().barriers()
 
 
 def planned(

@@ -53,6 +53,7 @@ DiffusionPlan plan(const Call& call, int multiprocessors, int shared = 227 * 102
 }
 
 void run(const Call& call) {
+  emulator::reset_counts();
   emulator::settings().seed = call.seed;
   emulator::settings().defect = static_cast<emulator::Defect>(call.defect);
   DiffusionLaunch launch;
@@ -104,6 +105,11 @@ int diffuse(const Call* call, char* error, std::size_t size) {
     std::strncpy(error, caught.what(), size - 1);
     return 1;
   }
+}
+
+// Of all blocks of the last call.
+uint64_t barriers() {
+  return emulator::counts().barriers;
 }
 
 // The name of the tile, the iterations of a launch and the tiles of a plane.

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from emulated import ELEMENTS, diffuse, planned, tile_shared, tiles
+from emulated import ELEMENTS, barriers, diffuse, planned, tile_shared, tiles
 from emulated_cases import check, defects, difference, every_tile, noise, photo, truth
 
 TILES = tiles()
@@ -178,6 +178,13 @@ def test_same_bits_for_every_schedule(name):
         diffuse(image, 3, coupling="l2" if channels > 1 else "none", tile=name, seed=seed) for seed in range(4)
     )
     assert all(torch.equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_one_barrier_an_iteration(name):
+    channels, height, width = TILES[name]
+    diffuse(photo(height, width)[:, :channels], 9, coupling="l2" if channels > 1 else "none", tile=name)
+    assert barriers() == 9 + 2  # one more after reading and one before writing
 
 
 @pytest.mark.parametrize("defect", ["missing barrier", "wrong neighbor"])
