@@ -188,11 +188,13 @@ def main() -> None:
             result["seconds"] = round(time.monotonic() - STARTED, 1)
             last = list(result["parts"])[-1]
             print(f"{last}: {'ok' if result['parts'][last]['ok'] else 'FAILED'}", flush=True)
-            if target is not None:
+            if target is not None:  # an earlier result stays until this one is whole
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(machine.as_json(result))
+                unfinished = target.with_name(target.name + ".unfinished")
+                unfinished.write_text(machine.as_json(result))
     print(table(result))
     if target is not None:
+        unfinished.replace(target)
         print(f"wrote {target.name}")
     wrong = failed(result)
     sys.exit(f"failed: {', '.join(wrong)}" if wrong else 0)

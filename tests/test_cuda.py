@@ -88,7 +88,8 @@ def test_volumes(diffuse, shape, coupling):
 @COUPLINGS
 def test_spacing_of_an_image(diffuse, coupling):
     for spacing, gamma in (([3.0, 1.0], 0.3), ([0.5, 2.0], 0.2), ([1.0, 0.1], 0.04)):
-        check(diffuse, grey_levels(2, 3, 65, 66), 20, 20.0, gamma, coupling=coupling, spacing=spacing)
+        # At the limit of stability, where noise amplifies rounding most.
+        check(diffuse, grey_levels(2, 3, 65, 66), 20, 20.0, gamma, error=2e-2, coupling=coupling, spacing=spacing)
 
 
 VIEWS = {

@@ -1,9 +1,6 @@
 // Perona-Malik diffusion on CUDA tensors: what torch says, in the terms of anisotropic_diffusion.h.
 #include "cuda/anisotropic_diffusion.h"
 
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <torch/csrc/stable/accelerator.h>
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
@@ -13,6 +10,7 @@
 #include <vector>
 
 #include "cuda/parameters.h"
+#include "cuda/torch_device.h"
 
 namespace texfilters {
 namespace {
@@ -116,7 +114,10 @@ class Diffusion {
     shape.stride_x = launch_.source.x;
     shape.pixel_bytes = bytes(launch_.source.element);
     shape.iterations = parameters_.iterations_known() ? parameters_.most_iterations(stream_) : kTypical;
-    check(cudaDeviceGetAttribute(&shape.multiprocessors, cudaDevAttrMultiProcessorCount, image_.get_device_index()));
+    const int device = image_.get_device_index();
+    check(cudaDeviceGetAttribute(&shape.multiprocessors, cudaDevAttrMultiProcessorCount, device));
+    check(cudaDeviceGetAttribute(&shape.shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    check(cudaDeviceGetAttribute(&shape.shared_together, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device));
     DiffusionPlan plan = texfilters::plan(shape);
     if (!parameters_.iterations_known()) {
       if (plan.tile != DiffusionPlan::kStep && plan.halo == 0) {
@@ -127,9 +128,10 @@ class Diffusion {
       }
     }
     parameters_.send(launch_, image_, stream_);
-    if (launch_.depth * launch_.height * launch_.width == 1) {  // no edges: a copy, for which one launch is enough
+    if (launch_.depth * launch_.height * launch_.width == 1) {  // no edges: a copy
       shape.iterations = 0;
       launch_.niter = {};
+      launch_.copies = true;
     }
 
     std::vector<Tensor> states;
@@ -149,12 +151,6 @@ class Diffusion {
     const int64_t dims = tensor.dim();
     return {const_cast<void*>(data), element(tensor.scalar_type()), 0, 0, ndim == 3 ? tensor.stride(dims - 3) : 0,
             tensor.stride(dims - 2), tensor.stride(dims - 1)};
-  }
-
-  static cudaStream_t current_stream(const Tensor& image) {
-    void* stream = nullptr;
-    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(image.get_device_index(), &stream));
-    return static_cast<cudaStream_t>(stream);
   }
 
   // Of one pass over the dimensions that a launch tells.
@@ -202,14 +198,14 @@ Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Ten
   STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ",
                   spacing.size());
   STD_TORCH_CHECK(option >= 1 && option <= 3, "option must be 1, 2 or 3, got ", option);
-  const torch::stable::accelerator::DeviceGuard guard(image.get_device_index());
+  const DeviceGuard guard(image.get_device_index());
   const Tensor output = torch::stable::empty_like(image);
   if (image.numel() > 0) Diffusion(image, output, niter, kappa, gamma, option, coupling == "l2", spacing).run();
   return output;
 }
 
 std::string cuda_problem_on(int64_t device) {
-  const torch::stable::accelerator::DeviceGuard guard(static_cast<int32_t>(device));
+  const DeviceGuard guard(static_cast<int32_t>(device));
   const char* problem = cuda_problem();
   return problem == nullptr ? "" : problem;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "cuda/anisotropic_diffusion.cuh"
@@ -26,9 +27,9 @@ namespace {
   TILE("224x224", 1, 7, 14, 16, 1, 28) \
   TILE("256x192", 1, 8, 12, 16, 1, 24) \
   TILE("320x144", 1, 10, 9, 16, 1, 10) \
-  TILE("3x32x32", 3, 1, 8, 4, 5, 4)    \
+  TILE("3x32x32", 3, 1, 8, 4, 4, 8)    \
   TILE("3x64x64", 3, 2, 8, 8, 2, 16)   \
-  TILE("3x96x128", 3, 3, 8, 16, 1, 12)
+  TILE("3x96x128", 3, 3, 8, 16, 1, 24)
 
 using Kernel = void (*)(DiffusionLaunch);
 using Options = std::array<Kernel, 3>;
@@ -67,7 +68,7 @@ cudaError_t launch_planes(Kernel kernel, const DiffusionLaunch& all, int64_t blo
                           int shared, cudaStream_t stream) {
   if (shared > 48 * 1024) {
     const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-    if (error != cudaSuccess) return error;
+    if (error != cudaSuccess) return static_cast<void>(cudaGetLastError()), error;  // not left for somebody else
   }
   if (blocks > largest_grid) return cudaErrorInvalidValue;
   const int64_t planes = largest_grid / blocks;
@@ -108,10 +109,33 @@ cudaError_t launch_tiles(DiffusionLaunch a, const DiffusionPlan& plan, cudaStrea
   return launch_planes(kernel, a, blocks, plan.largest_grid, kLanes * tile.warps, tile.shared, stream);
 }
 
+// The channels of an image and what lies in them as one piece, or as few as its strides allow.
 cudaError_t launch_copy(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
+  struct Axis {
+    int64_t size, in, out;
+  };
+  std::array<Axis, 4> axes{{{a.width, a.source.x, a.output.x},
+                            {a.height, a.source.y, a.output.y},
+                            {a.depth, a.source.z, a.output.z},
+                            {a.channels * a.coupled_channels, a.source.channel, a.output.channel}}};
+  std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) {
+    return a.size > 1 && (b.size == 1 || a.out < b.out);  // those of size 1 last
+  });
+  std::size_t last = 0;
+  for (std::size_t i = 1; i < axes.size(); ++i) {
+    const Axis next = std::exchange(axes[i], {1, 0, 0});
+    if (next.size == 1) continue;
+    if (next.in == axes[last].in * axes[last].size && next.out == axes[last].out * axes[last].size) {
+      axes[last].size *= next.size;
+    } else {
+      axes[++last] = next;
+    }
+  }
+  std::tie(a.width, a.source.x, a.output.x) = std::tie(axes[0].size, axes[0].in, axes[0].out);
+  std::tie(a.height, a.source.y, a.output.y) = std::tie(axes[1].size, axes[1].in, axes[1].out);
+  std::tie(a.depth, a.source.z, a.output.z) = std::tie(axes[2].size, axes[2].in, axes[2].out);
+  std::tie(a.channels, a.source.channel, a.output.channel) = std::tie(axes[3].size, axes[3].in, axes[3].out);
   const int64_t blocks = (a.depth * a.height * a.width - 1) / kCopyPixels + 1;
-  a.channels *= a.coupled_channels;
-  a.coupled_channels = 1;
   return launch_planes(copy_unchanged, a, blocks, plan.largest_grid, kCopyThreads, 0, stream);
 }
 
@@ -136,15 +160,15 @@ const std::vector<TileShape>& tile_shapes() {
 
 int run_diffusion(DiffusionLaunch a, const DiffusionPlan& plan, int64_t iterations, void* const (&states)[2],
                   void* stream) {
-  if (plan.swapped) {
-    std::swap(a.height, a.width);
-    for (View* view : {&a.source, &a.output}) std::swap(view->y, view->x);
-    std::swap(a.inverse_spacing[0], a.inverse_spacing[1]);
-  }
   const cudaStream_t where = static_cast<cudaStream_t>(stream);
   if (a.copies) {
     const cudaError_t error = launch_copy(a, plan, where);
     if (error != cudaSuccess) return error;
+  }
+  if (plan.swapped) {
+    std::swap(a.height, a.width);
+    for (View* view : {&a.source, &a.output}) std::swap(view->y, view->x);
+    std::swap(a.inverse_spacing[0], a.inverse_spacing[1]);
   }
   const View state[2] = {contiguous(states[0], a), contiguous(states[1], a)};
   int turn = 0;

@@ -19,13 +19,16 @@
 // Pixels of a tile outside the image hold kOutside. Any difference from it has weight 0, so borders need no code.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/anisotropic_diffusion.h"
 #include "cuda/conductance.cuh"
 #include "cuda/elements.cuh"
 
 namespace texfilters {
 
-constexpr float kOutside = 1e38f;
+constexpr float kOutside = 1e38f, kWall = 1e30f, kLargest = 3.40282347e38f;
+constexpr int kPlan = 192;  // bytes
 
 template <int Channels, int Columns, int Rows, int Warps, int Blocks, int Loads>
 struct Tile {
@@ -51,7 +54,7 @@ struct Tile {
   static constexpr int kRowsInFlight = Loads / Columns;  // as many as registers allow
   // And behind both, a Plan.
   static constexpr int kBuffers = kEdges > Warps* kStrip ? kEdges : Warps * kStrip;
-  static constexpr int kShared = kBuffers * static_cast<int>(sizeof(float)) + 160;  // bytes
+  static constexpr int kShared = kBuffers * static_cast<int>(sizeof(float)) + kPlan;  // bytes
   static __device__ __forceinline__ int staged(int column) { return column + kPadding * (column / kLanes); }
 
   using State = float[Channels][Rows][Columns];
@@ -77,6 +80,15 @@ struct Place {
   }
 };
 
+// A pixel in the units of the state. One that is too large for them, as images have where nothing was measured, becomes
+// a wall: nothing flows through kOutside.
+template <class S>
+__device__ __forceinline__ float scaled(S pixel, float scale) {
+  const float u = to_float(pixel), state = u * scale;
+  constexpr bool kLarge = std::is_same_v<S, float> || std::is_same_v<S, BFloat16>;
+  return kLarge && fabsf(state) > kWall && fabsf(u) <= kLargest ? copysignf(kOutside, u) : state;
+}
+
 // Some rows of a warp's strip between memory, where lanes take neighboring pixels, and shared memory, where each finds
 // its own columns.
 template <class T, class S>
@@ -89,7 +101,7 @@ __device__ __forceinline__ void stage_in(const S* pixels, const View& view, cons
 #pragma unroll
     for (int i = 0; i < T::kColumns; ++i) {
       const bool inside = first + r < place.height && lane + i * kLanes < place.width;
-      const float pixel = inside ? to_float(pixels[i * kLanes * view.x]) * scale : kOutside;
+      const float pixel = inside ? scaled(pixels[i * kLanes * view.x], scale) : kOutside;
       staging[r * T::kStagedWidth + T::staged(i * kLanes) + lane] = pixel;
     }
     pixels += view.y;
@@ -98,19 +110,33 @@ __device__ __forceinline__ void stage_in(const S* pixels, const View& view, cons
 
 template <class T, class S>
 __device__ __forceinline__ void stage_out(S* pixels, const View& view, const Place<T>& place, int first, int rows,
-                                          float unscale, const float* staging) {
+                                          float unscale, const View& source, const float* staging) {
   const int lane = threadIdx.x % kLanes;
   pixels += first * view.y + lane * view.x;
+  float largest = 0;
 #pragma unroll 1
   for (int r = 0; r < rows; ++r) {
 #pragma unroll
     for (int i = 0; i < T::kColumns; ++i) {
-      const S value = from_float<S>(staging[r * T::kStagedWidth + T::staged(i * kLanes) + lane] * unscale);
+      const float pixel = staging[r * T::kStagedWidth + T::staged(i * kLanes) + lane];
+      const S value = from_float<S>(pixel * unscale);
       const int x = lane + i * kLanes;
-      if (first + r >= place.y0 && first + r < place.y1 && x >= place.x0 && x < place.x1)
+      if (first + r >= place.y0 && first + r < place.y1 && x >= place.x0 && x < place.x1) {
         pixels[i * kLanes * view.x] = value;
+        largest = fmaxf(largest, fabsf(pixel));
+      }
     }
     pixels += view.y;
+  }
+  if (largest < kOutside) return;
+  // Walls stay as they were.
+  pixels -= rows * view.y;
+#pragma unroll 1
+  for (int i = 0; i < rows * T::kColumns; ++i) {
+    const int r = i / T::kColumns, column = i % T::kColumns * kLanes, x = lane + column, y = first + r;
+    const float pixel = staging[r * T::kStagedWidth + T::staged(column) + lane];
+    if (fabsf(pixel) == kOutside && y >= place.y0 && y < place.y1 && x >= place.x0 && x < place.x1)
+      pixels[r * view.y + column * view.x] = from_float<S>(read_pixel(source, y * source.y + x * source.x));
   }
 }
 
@@ -145,8 +171,8 @@ __device__ __forceinline__ void read_strip(const View& view, const Place<T>& pla
 }
 
 template <class T>
-__device__ __forceinline__ void write_strip(const View& view, const Place<T>& place, float* staging, float unscale,
-                                            const typename T::State& u) {
+__device__ __forceinline__ void write_strip(const View& view, const View& source, const Place<T>& place, float* staging,
+                                            float unscale, const typename T::State& u) {
   const int lane = threadIdx.x % kLanes, strip = threadIdx.x / kLanes * T::kRows;
   for_stagings<T>([&](int c, int first, int rows) {
 #pragma unroll
@@ -157,7 +183,7 @@ __device__ __forceinline__ void write_strip(const View& view, const Place<T>& pl
     }
     __syncwarp();
     with_element(view.element, view.data, [&](auto* pixels) {
-      stage_out<T>(pixels + c * view.channel, view, place, strip + first, rows, unscale, staging);
+      stage_out<T>(pixels + c * view.channel, view, place, strip + first, rows, unscale, at(source, 0, c), staging);
     });
     __syncwarp();
   });
@@ -243,7 +269,7 @@ template <class T, int kOption>
 struct Plan {
   Conductance<kOption, (T::kChannels > 1)> g;
   int steps;
-  View target;
+  View source, target;
   Place<T> place;
 };
 
@@ -251,7 +277,7 @@ struct Plan {
 template <class T, int kOption>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const __grid_constant__ DiffusionLaunch a) {
   float* shared = dynamic_shared<float>();
-  static_assert(sizeof(Plan<T, kOption>) <= 160 && T::kBuffers * sizeof(float) % alignof(Plan<T, kOption>) == 0);
+  static_assert(sizeof(Plan<T, kOption>) <= kPlan && T::kBuffers * sizeof(float) % alignof(Plan<T, kOption>) == 0);
   Plan<T, kOption>* plan = reinterpret_cast<Plan<T, kOption>*>(shared + T::kBuffers);
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
   float* strip = shared + warp * T::kStrip;
@@ -267,19 +293,19 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const _
 
   const Conductance<kOption, (T::kChannels > 1)> conductance(value_of(a.kappa, image), value_of(a.gamma, image),
                                                              a.inverse_spacing);
-  if (threadIdx.x == 0) *plan = {conductance, min(left, a.steps), target, place};
+  if (threadIdx.x == 0) *plan = {conductance, min(left, a.steps), source, target, place};
   typename T::State u;
   read_strip(source, place, strip, conductance.scale, u);
   if (T::kWarps > 1) __syncthreads();
 
   const Conductance<kOption, (T::kChannels > 1)> g = plan->g;
-  const int steps = plan->steps, height = plan->place.height;
+  const int height = plan->place.height;
   const bool first = warp == 0, last = (warp + 1) * T::kRows >= height, active = warp * T::kRows < height;
   const auto edge = [&](int warp, int side) { return (warp * 2 + side) * T::kEdge + lane; };
   float* outside = shared + 2 * T::kTurn + lane;
   for (int i = threadIdx.x; i < (T::kWarps > 1 ? T::kEdge : 0); i += T::kThreads) outside[i - lane] = kOutside;
-  for (int step = 0; step < steps; ++step) {
-    float* turn = shared + step % 2 * T::kTurn;
+  for (int to_do = plan->steps; to_do > 0; --to_do) {
+    float* turn = shared + to_do % 2 * T::kTurn;
     if constexpr (T::kWarps > 1) {
       if (active) {
 #pragma unroll
@@ -299,7 +325,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const _
   }
 
   if (T::kWarps > 1) __syncthreads();
-  write_strip(plan->target, plan->place, strip, 1 / plan->g.scale, u);
+  write_strip(plan->target, plan->source, plan->place, strip, 1 / plan->g.scale, u);
 }
 
 }  // namespace texfilters

@@ -66,7 +66,7 @@ struct DiffusionShape {
   int64_t pixel_bytes = 4;
   int64_t iterations = 1;  // the most that an image takes
   int multiprocessors = 1;
-  int shared = 99 * 1024;  // bytes of shared memory that a block may have
+  int shared = 99 * 1024, shared_together = 100 * 1024;  // bytes of shared memory of a block and a multiprocessor
 };
 
 DiffusionPlan plan_diffusion(const DiffusionShape& shape);

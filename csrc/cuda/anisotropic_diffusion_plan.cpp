@@ -52,7 +52,9 @@ DiffusionPlan plan_tile(const DiffusionShape& shape, int index, bool swapped, in
   const double warps = std::ceil(rows / tile.rows), edges = tile.columns * (2.0 * tile.rows + (tile.warps > 1));
   const double together =
       std::ceil(blocks / shape.multiprocessors);  // on one multiprocessor, one after the other or not
-  const double resident = std::min<double>(together, tile.blocks);
+  constexpr int kReserved = 1024;                 // of shared memory, for each block
+  const double resident =
+      std::min<double>(together, std::clamp(shape.shared_together / (tile.shared + kReserved), 1, tile.blocks));
   const double busy = resident * warps * edges * kSpecial, alone = edges * kLatency / 2;
   const double iteration = std::max(busy, alone) + kBarrier / resident;
   const double rounds = together / resident;
@@ -103,10 +105,10 @@ DiffusionPlan best_tile(const DiffusionShape& shape, int index, int32_t steps) {
       consider(swapped, all);
       continue;
     }
-    // Launches of equal length: a few more than it takes at least.
-    const int64_t least = ceil_div(all, most);
-    for (int64_t launches = least; launches < least + 8 && launches <= all; ++launches)
-      consider(swapped, ceil_div(all, launches));
+    // Wide halos are computed twice, narrow ones make many launches. All launches are of one length.
+    for (int64_t n : {4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 50}) {
+      if (n <= most) consider(swapped, ceil_div(all, ceil_div(all, n)));
+    }
   }
   return best;
 }

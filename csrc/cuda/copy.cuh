@@ -23,22 +23,26 @@ __global__ void __launch_bounds__(kCopyThreads) copy_unchanged(const __grid_cons
   with_element(source.element, source.data, [&](auto* from) {
     auto* to = global(static_cast<decltype(from)>(output.data));
     constexpr int kVector = sizeof(uint4) / sizeof(*from);
-    const auto in_one_piece = [&](const View& v) {
-      return v.x == 1 && (a.height == 1 || v.y == a.width) && (a.depth == 1 || v.z == a.height * a.width);
-    };
     const uintptr_t address = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to);
-    if (in_one_piece(source) && in_one_piece(output) && address % sizeof(uint4) == 0 && end % kVector == 0) {
+    const bool in_one_piece = source.x == 1 && output.x == 1 && a.height * a.depth == 1;
+    if (in_one_piece && address % sizeof(uint4) == 0 && end % kVector == 0) {
       static_assert(kCopyPixels % kVector == 0);
 #pragma unroll 4
       for (int64_t i = begin / kVector + threadIdx.x; i < end / kVector; i += kCopyThreads)
         reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(from)[i];
       return;
     }
+    const auto copy = [&](auto width, auto height) {
+      using Index = decltype(width);
 #pragma unroll 4
-    for (int64_t i = begin + threadIdx.x; i < end; i += kCopyThreads) {
-      const int64_t x = i % a.width, row = i / a.width, y = row % a.height, z = row / a.height;
-      to[x * output.x + y * output.y + z * output.z] = from[x * source.x + y * source.y + z * source.z];
-    }
+      for (int64_t i = begin + threadIdx.x; i < end; i += kCopyThreads) {
+        const Index row = static_cast<Index>(i) / width, x = static_cast<Index>(i) % width;
+        const Index y = row % height, z = row / height;
+        to[x * output.x + y * output.y + z * output.z] = from[x * source.x + y * source.y + z * source.z];
+      }
+    };
+    if (pixels <= 0xffffffff) return copy(static_cast<uint32_t>(a.width), static_cast<uint32_t>(a.height));
+    copy(a.width, a.height);  // in divisions of 64 bits, which take several times as long
   });
 }
 

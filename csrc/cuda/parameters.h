@@ -1,7 +1,6 @@
 // The parameters of a call, on the CPU or on the device, as the CUDA kernels read them.
 #pragma once
 
-#include <cuda_runtime_api.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
@@ -13,6 +12,7 @@
 
 #include "cpu/per_image.h"
 #include "cuda/anisotropic_diffusion.h"
+#include "cuda/torch_device.h"
 
 namespace texfilters {
 
@@ -28,7 +28,11 @@ class DiffusionParameters {
   using Tensor = torch::stable::Tensor;
 
   DiffusionParameters(const Tensor& image, int64_t ndim, const Tensor& niter, const Tensor& kappa, const Tensor& gamma)
-      : niter_("niter", niter, image, ndim), kappa_("kappa", kappa, image, ndim), gamma_("gamma", gamma, image, ndim) {}
+      : niter_("niter", niter, image, ndim), kappa_("kappa", kappa, image, ndim), gamma_("gamma", gamma, image, ndim) {
+    STD_TORCH_CHECK(
+        iterations_known() || niter_.parameter.number == Number::int32 || niter_.parameter.number == Number::int64,
+        "niter on a device must be int32 or int64");
+  }
 
   bool iterations_known() const { return niter_.parameter.values == nullptr; }
 
@@ -37,7 +41,7 @@ class DiffusionParameters {
     const Parameter& p = niter_.parameter;
     if (iterations_known()) {
       const std::vector<double>& values = niter_.one_an_image;
-      return static_cast<int64_t>(values.empty() ? p.all : *std::max_element(values.begin(), values.end()));
+      return whole(values.empty() ? p.all : *std::max_element(values.begin(), values.end()));
     }
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     check(cudaStreamIsCapturing(stream, &capture));
@@ -56,7 +60,6 @@ class DiffusionParameters {
       for (double value : source.one_an_image) table.push_back(cell(value));
       if (!source.one_an_image.empty()) columns.push_back(&parameter);
     };
-    const auto whole = [](double value) { return static_cast<int32_t>(value); };
     const auto positive = [](double value) {
       const float number = std::max(static_cast<float>(value), std::numeric_limits<float>::min());
       int32_t bits;
@@ -66,6 +69,7 @@ class DiffusionParameters {
     tell(niter_, launch.niter, whole);
     tell(kappa_, launch.kappa, positive);
     tell(gamma_, launch.gamma, positive);
+    launch.copies = some_without_iterations();
     if (columns.empty()) return;
     const int64_t images = image.size(0);
     const bool sorted = columns[0] == &launch.niter;
@@ -93,7 +97,8 @@ class DiffusionParameters {
     std::vector<double> one_an_image;  // from the CPU
 
     Source(const char* name, const Tensor& tensor, const Tensor& image, int64_t ndim) {
-      if (tensor.is_cpu()) {
+      if (!on_device_of(image, tensor)) {
+        STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU or on the image's device");
         const PerImage values(name, tensor, image, ndim);
         if (tensor.dim() == 0) {
           parameter.all = values[0];
@@ -102,8 +107,6 @@ class DiffusionParameters {
         }
         return;
       }
-      STD_TORCH_CHECK(tensor.is_cuda() && tensor.get_device_index() == image.get_device_index(), name,
-                      " must be on the CPU or on the image's device");
       check_shape(name, tensor, image, ndim);
       parameter = {tensor.const_data_ptr(), number(name, tensor), tensor.dim() ? tensor.stride(0) : 0, 0};
       count = tensor.dim() ? tensor.size(0) : 1;
@@ -111,6 +114,20 @@ class DiffusionParameters {
 
     int64_t count = 1;  // on the device
   };
+
+  // Or maybe some, where only the device knows.
+  bool some_without_iterations() const {
+    const auto none = [](double niter) { return whole(niter) == 0; };
+    const std::vector<double>& values = niter_.one_an_image;
+    if (!iterations_known()) return true;
+    return values.empty() ? none(niter_.parameter.all) : std::any_of(values.begin(), values.end(), none);
+  }
+
+  // As the kernels take it.
+  static int32_t whole(double niter) {
+    constexpr double kMost = std::numeric_limits<int32_t>::max();
+    return static_cast<int32_t>(std::min(std::max(0.0, niter), kMost));
+  }
 
   static Number number(const char* name, const Tensor& tensor) {
     using torch::headeronly::ScalarType;

@@ -1,4 +1,4 @@
-"""The CUDA diffusion on the CPU: `csrc/cuda/anisotropic_diffusion.cu` as g++ compiles it against the emulator."""
+"""The CUDA diffusion on the CPU: `csrc/cuda` as g++ compiles it against the emulator, and its kernels without torch."""
 
 import ctypes
 import functools
@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import c_char_p, c_double, c_int32, c_int64, c_uint64, c_void_p
 from pathlib import Path
 
@@ -15,11 +17,17 @@ ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
 SOURCES = [
     ROOT / "csrc" / "cuda" / "anisotropic_diffusion.cu",
+    ROOT / "csrc" / "cuda" / "anisotropic_diffusion.cpp",
     ROOT / "csrc" / "cuda" / "anisotropic_diffusion_plan.cpp",
     HERE / "emulated_diffusion.cpp",
+    HERE / "emulated_op.cpp",
 ]
-FLAGS = ["-std=c++17", "-ffp-contract=off", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
-FLAGS += [f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
+TORCH = Path(torch.__file__).parent
+FLAGS = ["-std=c++17", "-ffp-contract=off", "-fPIC", "-fvisibility=hidden"]
+FLAGS += ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+# The stand-ins hide headers of the same names.
+FLAGS += [f"-I{HERE / 'stand_ins'}", f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(TORCH / "include")]
+FLAGS += ["-DTORCH_TARGET_VERSION=0x020a000000000000"]
 SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 ELEMENTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2, torch.float32: 3}
@@ -49,20 +57,35 @@ class Call(ctypes.Structure):
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    """Built once for each state of the sources."""
+def build() -> Path:
+    """The library, built once for each state of the sources."""
     flags = [*FLAGS, *(SANITIZE if os.environ.get("TEXFILTERS_EMULATOR_SANITIZE") == "1" else ["-O2"])]
     if not shutil.which("g++"):
         raise FileNotFoundError("the emulation needs g++")
-    texts = sorted([*HERE.glob("*.h"), *HERE.glob("*.cpp"), *(ROOT / "csrc").rglob("*.*")])
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in texts) + repr(flags).encode()).hexdigest()[:16]
+    texts = sorted([*HERE.rglob("*.h"), *HERE.glob("*.cpp"), *(ROOT / "csrc").rglob("*.*")])
+    state = repr((flags, torch.__version__)).encode()
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in texts) + state).hexdigest()[:16]
     path = ROOT / "build" / "emulator" / f"diffusion-{key}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
-        subprocess.run(["g++", *flags, "-shared", "-x", "c++", *map(str, SOURCES), "-o", str(partial)], check=True)
-        partial.replace(path)
-    loaded = ctypes.CDLL(str(path))
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            objects = [str(Path(folder, source.name).with_suffix(f"{source.suffix}.o")) for source in SOURCES]
+
+            def compile_one(source: Path, target: str) -> None:
+                subprocess.run(["g++", *flags, "-x", "c++", "-c", str(source), "-o", target], check=True)
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(compile_one, SOURCES, objects))
+            partial = Path(folder, path.name)
+            link = ["-shared", f"-L{TORCH / 'lib'}", "-ltorch_cpu", "-Wl,-z,defs"]
+            subprocess.run(["g++", *flags, *objects, *link, "-o", str(partial)], check=True)
+            partial.replace(path)
+    return path
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(build()))
     loaded.planned.restype = c_char_p
     loaded.barriers.restype = c_uint64
     return loaded

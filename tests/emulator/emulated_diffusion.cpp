@@ -49,6 +49,7 @@ DiffusionPlan plan(const Call& call, int multiprocessors, int shared = 227 * 102
   shape.iterations = most_iterations(call);
   shape.multiprocessors = multiprocessors;
   shape.shared = shared;
+  shape.shared_together = shared + 1024;
   return call.tile == nullptr ? plan_diffusion(shape) : plan_diffusion(shape, call.tile, call.steps);
 }
 
@@ -95,6 +96,7 @@ void run(const Call& call) {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 int diffuse(const Call* call, char* error, std::size_t size) {
@@ -134,3 +136,4 @@ int tile(int index, const char** name, int32_t* numbers) {
   return 1;
 }
 }
+#pragma GCC visibility pop

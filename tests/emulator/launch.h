@@ -47,6 +47,7 @@ inline void run_grid(const Call& call, dim3 grid, dim3 block, std::size_t shared
   // Steps of a length coprime to the count visit every block once, without a table of the order.
   std::uint64_t number = random.below(count), step = 1 + random.below(count);
   while (std::gcd(step, count) != 1) step += 1;
+  counts().launches += 1;
   gridDim = grid;
   blockDim = block;
   for (std::uint64_t i = 0; i < count; ++i) {

@@ -15,6 +15,8 @@ enum class Defect {
 struct Settings {
   std::uint64_t seed = 0;  // of the schedule: every launch starts anew from it
   int multiprocessors = 4;
+  int shared = 227 << 10;  // bytes of shared memory that a block may have
+  bool capturing = false;  // a CUDA graph
   Defect defect = Defect::none;
 };
 
@@ -24,6 +26,7 @@ inline Settings& settings() {
 }
 
 struct Counts {
+  std::uint64_t launches = 0;
   std::uint64_t barriers = 0;  // met by a block, whatever its number of threads
   std::uint64_t shuffles = 0;  // met by a warp, as a profiler counts instructions
   std::uint64_t blocks = 0;

@@ -247,3 +247,23 @@ def test_truth_is_another_implementation():
     result = diffuse(image, 2)
     assert not torch.equal(result.double(), truth(image, 2))
     assert difference(image, 2) < 1e-3 < (result.double() - truth(image + (image == image.max()), 2)).abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tile", ["32x32", "96x96", "3x32x32", "step"])
+@pytest.mark.parametrize("option", [1, 2, 3])
+@pytest.mark.parametrize("kappa", [0.08, 20.0])
+def test_fill_values_stay_and_are_walls(kappa, option, tile, dtype):
+    """Pixels where nothing was measured hold a number near the largest there is."""
+    image = noise(2, 3, 40, 50) / 255
+    image[:, :, :9, :7] = torch.finfo(dtype).min
+    image[:, :, 20, 30] = 1e38
+    image = image.to(dtype)
+    emulate = {"tile": tile, "steps": 3}
+    coupling = "l2" if tile == "3x32x32" else "none"
+    result = diffuse(image, 5, kappa, option=option, coupling=coupling, **emulate)
+    large = image.abs() > 1
+    assert torch.equal(result[large], image[large])
+    expected = truth(image, 5, kappa, option=option, coupling=coupling)
+    tolerance = 1e-5 if dtype == torch.float32 else 2**-8
+    torch.testing.assert_close(result[~large].double(), expected[~large], rtol=0, atol=tolerance)
