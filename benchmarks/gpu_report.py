@@ -3,9 +3,10 @@
     python benchmarks/gpu_report.py [--only PART ...] [--cases NAME ...] [--limit SECONDS] [--out FILE] [--logs FOLDER]
 
 It ends by itself within the limit, whatever happens: each part has its share of what is left, is killed when that is
-over, and the JSON is written after every part. Without a GPU it writes nothing and ends with code 2; with code 1 if the
-build, a test, the sanitizer or an error bound fails. A whole run goes to benchmarks/results/gpu-<device>.json, a part
-of one only where --out says. Where git cannot tell the commit, TEXFILTERS_COMMIT does.
+over, and the JSON is written after every part, as NAME.unfinished until the last. Without a GPU it writes nothing and
+ends with code 2; with code 1 if the build, a test, the sanitizer or an error bound fails. A whole run goes to
+benchmarks/results/gpu-<device>.json, a part of one only where --out says. Where git cannot tell the commit,
+TEXFILTERS_COMMIT does.
 """
 
 import time

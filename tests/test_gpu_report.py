@@ -219,7 +219,8 @@ class TestTables:
     )
 
     def test_of_the_readme(self, monkeypatch, tmp_path):
-        (tmp_path / "gpu-nvidia-h200.json").write_text(machine.as_json(report(self.ROWS)))
+        parts = {part: {"ok": True} for part in ("build", "tests", "timings", "sanitize")}
+        (tmp_path / "gpu-nvidia-h200.json").write_text(machine.as_json(report(self.ROWS, parts=parts)))
         (tmp_path / "gpu-other.json").write_text(machine.as_json(report([], date="2026-12-01")))  # without timings
         monkeypatch.setattr(tables, "RESULTS", tmp_path)
         text = tables.rewritten("<!-- table: gpu-diffusion -->\nold\n<!-- end -->")
@@ -227,6 +228,14 @@ class TestTables:
         assert "| 256 x RGB 224x224, uint8, Tukey | – |  |  |  |  |  |  |  |" in text
         assert "Missed targets: exponential (native)." in text
         assert "NVIDIA H200, driver 1, CUDA 13.0; 2026-11-20; commit abc" in text
+
+    @pytest.mark.parametrize("parts", [{}, {"tests": {"ok": False}}])
+    def test_of_a_run_that_failed_or_left_parts_out_is_refused(self, monkeypatch, tmp_path, parts):
+        whole = {part: {"ok": True} for part in ("build", "timings", "sanitize")} if parts else {}
+        (tmp_path / "gpu-nvidia-h200.json").write_text(machine.as_json(report(self.ROWS, parts=whole | parts)))
+        monkeypatch.setattr(tables, "RESULTS", tmp_path)
+        with pytest.raises(SystemExit, match=r"not ok: .*tests"):
+            tables.rewritten("<!-- table: gpu-diffusion -->\nold\n<!-- end -->")
 
     def test_without_a_result_it_says_so(self, monkeypatch, tmp_path):
         monkeypatch.setattr(tables, "RESULTS", tmp_path)

@@ -13,9 +13,9 @@
 namespace texfilters {
 namespace {
 
-// Columns and rows of a lane, warps, blocks that a multiprocessor holds, loads in flight; widths of images that people
-// use, and what is good for cutting up larger ones. A lane has up to 100 pixels: with 128 registers a multiprocessor
-// holds 57,000.
+// Coupled channels, columns and rows of a lane, warps, blocks that a multiprocessor holds, loads in flight; widths of
+// images that people use, and what is good for cutting up larger ones. A lane has up to 100 pixels, for which 128
+// registers are enough.
 #define TEXFILTERS_TILES(TILE)         \
   TILE("32x32", 1, 1, 16, 2, 10, 16)   \
   TILE("64x64", 1, 2, 16, 4, 6, 16)    \
@@ -111,19 +111,19 @@ cudaError_t launch_tiles(DiffusionLaunch a, const DiffusionPlan& plan, cudaStrea
 
 // The channels of an image and what lies in them as one piece, or as few as its strides allow.
 cudaError_t launch_copy(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream_t stream) {
-  struct Axis {
+  struct Extent {
     int64_t size, in, out;
   };
-  std::array<Axis, 4> axes{{{a.width, a.source.x, a.output.x},
-                            {a.height, a.source.y, a.output.y},
-                            {a.depth, a.source.z, a.output.z},
-                            {a.channels * a.coupled_channels, a.source.channel, a.output.channel}}};
-  std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) {
-    return a.size > 1 && (b.size == 1 || a.out < b.out);  // those of size 1 last
+  std::array<Extent, 4> axes{{{a.width, a.source.x, a.output.x},
+                              {a.height, a.source.y, a.output.y},
+                              {a.depth, a.source.z, a.output.z},
+                              {a.channels * a.coupled_channels, a.source.channel, a.output.channel}}};
+  std::stable_sort(axes.begin(), axes.end(), [](const Extent& p, const Extent& q) {
+    return p.size > 1 && (q.size == 1 || p.out < q.out);  // those of size 1 last
   });
   std::size_t last = 0;
   for (std::size_t i = 1; i < axes.size(); ++i) {
-    const Axis next = std::exchange(axes[i], {1, 0, 0});
+    const Extent next = std::exchange(axes[i], {1, 0, 0});
     if (next.size == 1) continue;
     if (next.in == axes[last].in * axes[last].size && next.out == axes[last].out * axes[last].size) {
       axes[last].size *= next.size;

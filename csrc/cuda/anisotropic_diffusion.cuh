@@ -1,4 +1,5 @@
-// Perona-Malik diffusion with the image in registers: one launch runs all iterations.
+// Perona-Malik diffusion with the image in registers: one launch runs all iterations, or of an image larger than a tile
+// as many as the halo allows.
 //
 // A block owns a tile, a warp a strip of its rows, a lane kColumns neighboring columns of the strip:
 //
@@ -102,7 +103,7 @@ __device__ __forceinline__ void diffuse_strip(typename T::State& u, const float*
 // What a block does after it has read its tile. It waits in shared memory, since reading and iterating need all
 // registers.
 template <class T, int kOption>
-struct Plan {
+struct Kept {
   Conductance<kOption, (T::kChannels > 1)> g;
   int steps;
   View source, target;
@@ -113,8 +114,8 @@ struct Plan {
 template <class T, int kOption>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const __grid_constant__ DiffusionLaunch a) {
   float* shared = dynamic_shared<float>();
-  static_assert(sizeof(Plan<T, kOption>) <= kPlan && T::kBuffers * sizeof(float) % alignof(Plan<T, kOption>) == 0);
-  Plan<T, kOption>* plan = reinterpret_cast<Plan<T, kOption>*>(shared + T::kBuffers);
+  static_assert(sizeof(Kept<T, kOption>) <= kKept && T::kBuffers * sizeof(float) % alignof(Kept<T, kOption>) == 0);
+  Kept<T, kOption>* kept = reinterpret_cast<Kept<T, kOption>*>(shared + T::kBuffers);
   const int lane = threadIdx.x % kLanes, warp = threadIdx.x / kLanes;
   float* strip = shared + warp * T::kStrip;
 
@@ -129,18 +130,18 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const _
 
   const Conductance<kOption, (T::kChannels > 1)> conductance(value_of(a.kappa, image), value_of(a.gamma, image),
                                                              a.inverse_spacing);
-  if (threadIdx.x == 0) *plan = {conductance, min(left, a.steps), source, target, place};
+  if (threadIdx.x == 0) *kept = {conductance, min(left, a.steps), source, target, place};
   typename T::State u;
   read_strip(source, place, strip, conductance.scale, u);
   __syncthreads();
 
-  const Conductance<kOption, (T::kChannels > 1)> g = plan->g;
-  const int height = plan->place.height;
+  const Conductance<kOption, (T::kChannels > 1)> g = kept->g;
+  const int height = kept->place.height;
   const bool first = warp == 0, last = (warp + 1) * T::kRows >= height, active = warp * T::kRows < height;
   const auto edge = [&](int warp, int side) { return (warp * 2 + side) * T::kEdge + lane; };
   float* outside = shared + 2 * T::kTurn + lane;
   for (int i = threadIdx.x; i < T::kEdge; i += T::kThreads) outside[i - lane] = kOutside;
-  for (int to_do = plan->steps; to_do > 0; --to_do) {
+  for (int to_do = kept->steps; to_do > 0; --to_do) {
     float* turn = shared + to_do % 2 * T::kTurn;
     if (active) {
 #pragma unroll
@@ -159,7 +160,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) diffuse_tiles(const _
   }
 
   __syncthreads();
-  write_strip(plan->target, plan->source, plan->place, strip, 1 / plan->g.scale, u);
+  write_strip(kept->target, kept->source, kept->place, strip, 1 / kept->g.scale, u);
 }
 
 }  // namespace texfilters

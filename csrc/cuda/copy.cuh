@@ -1,8 +1,6 @@
 // Images that no iteration touches: the bits as they are.
 #pragma once
 
-#include <type_traits>
-
 #include "cuda/anisotropic_diffusion.h"
 #include "cuda/elements.cuh"
 
@@ -10,7 +8,7 @@ namespace texfilters {
 
 constexpr int kCopyThreads = 256, kCopyPixels = 16384;  // of a block
 
-// Grid: images, channels, parts of a volume.
+// Grid: images, channels, parts of the rest; the launcher has merged all axes that it could.
 __global__ void __launch_bounds__(kCopyThreads) copy_unchanged(const __grid_constant__ DiffusionLaunch a) {
   const int64_t pixels = a.depth * a.height * a.width;
   const unsigned parts = static_cast<unsigned>((pixels - 1) / kCopyPixels + 1), plane = blockIdx.x / parts;

@@ -1,6 +1,8 @@
 // Images of any dtype in device memory, computed in float32.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/device.cuh"
 #include "cuda/image.h"
 
@@ -84,7 +86,7 @@ __device__ __forceinline__ View at(View view, int64_t image, int64_t channel, in
 // An image's value of a parameter.
 __device__ inline double value_of(const Parameter& parameter, int64_t image) {
   if (parameter.values == nullptr) return parameter.all;
-  const int64_t at = image * parameter.step;
+  const int64_t at = image * parameter.stride;
   switch (parameter.number) {
     case Number::int32:
       return static_cast<const int32_t*>(parameter.values)[at];

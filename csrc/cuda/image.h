@@ -20,11 +20,11 @@ struct View {
 
 enum class Number : int32_t { int32, int64, float16, bfloat16, float32, float64 };
 
-// One value for each image, `step` apart in device memory, or where `values` is null `all` for every image.
+// One value for each image, `stride` apart in device memory, or where `values` is null `all` for every image.
 struct Parameter {
   const void* values = nullptr;
   Number number = Number::float64;
-  int64_t step = 0;
+  int64_t stride = 0;
   double all = 0;
 };
 

@@ -152,11 +152,11 @@ class DiffusionParameters {
   template <class T>
   int64_t read_most(cudaStream_t stream) const {
     const Parameter& p = niter_.parameter;
-    std::vector<T> values((niter_.count - 1) * p.step + 1);
+    std::vector<T> values((niter_.count - 1) * p.stride + 1);
     check(cudaMemcpyAsync(values.data(), p.values, values.size() * sizeof(T), cudaMemcpyDeviceToHost, stream));
     check(cudaStreamSynchronize(stream));
     T most = 0;
-    for (int64_t i = 0; i < niter_.count; ++i) most = std::max(most, values[i * p.step]);
+    for (int64_t i = 0; i < niter_.count; ++i) most = std::max(most, values[i * p.stride]);
     return std::min<int64_t>(most, std::numeric_limits<int32_t>::max());
   }
 

@@ -9,7 +9,7 @@
 namespace texfilters {
 
 constexpr float kOutside = 1e38f, kWall = 1e30f, kLargest = 3.40282347e38f;
-constexpr int kPlan = 192;  // bytes
+constexpr int kKept = 192;  // bytes
 
 template <int Channels, int Columns, int Rows, int Warps, int Blocks, int Loads>
 struct Tile {
@@ -33,9 +33,9 @@ struct Tile {
   static constexpr int kStagedRows = Channels > 1 ? Rows : (Rows + 1) / 2;
   static constexpr int kStrip = kStagedRows * kStagedWidth;
   static constexpr int kRowsInFlight = Loads / Columns;  // as many as registers allow
-  // And behind both, a Plan.
+  // And behind both, what is Kept for later.
   static constexpr int kBuffers = kEdges > Warps* kStrip ? kEdges : Warps * kStrip;
-  static constexpr int kShared = kBuffers * static_cast<int>(sizeof(float)) + kPlan;  // bytes
+  static constexpr int kShared = kBuffers * static_cast<int>(sizeof(float)) + kKept;  // bytes
   static __device__ __forceinline__ int staged(int column) { return column + kPadding * (column / kLanes); }
 
   using State = float[Channels][Rows][Columns];
@@ -61,13 +61,14 @@ struct Place {
   }
 };
 
-// A pixel in the units of the state. Around kWall float32 numbers lie so far apart that nothing flows between unequal
-// ones. A pixel beyond, as images have it where nothing was measured, is a wall: kOutside, and at the end what it was.
+// A pixel in the units of the state. Beyond kWall float32 numbers lie so far apart that nothing flows between unequal
+// ones: such a pixel, as images have it where nothing was measured, is a wall, and in the end what it was. The largest
+// become kOutside; two of these that were unequal are taken for equal by the other channels of a coupled image.
 template <class S>
 __device__ __forceinline__ float scaled(S pixel, float scale) {
   const float u = to_float(pixel), state = u * scale;
-  constexpr bool kLarge = std::is_same_v<S, float> || std::is_same_v<S, BFloat16>;
-  return kLarge && fabsf(state) > kWall && fabsf(u) <= kLargest ? copysignf(kOutside, u) : state;
+  constexpr bool kHasWalls = std::is_same_v<S, float> || std::is_same_v<S, BFloat16>;
+  return kHasWalls && fabsf(state) > kOutside && fabsf(u) <= kLargest ? copysignf(kOutside, u) : state;
 }
 
 // Some rows of a warp's strip between memory, where lanes take neighboring pixels, and shared memory, where each finds
@@ -109,14 +110,15 @@ __device__ __forceinline__ void stage_out(S* pixels, const View& view, const Pla
     }
     pixels += view.y;
   }
-  if (largest < kOutside) return;
+  if (largest <= kWall) return;
   // Walls stay as they were.
   pixels -= rows * view.y;
 #pragma unroll 1
   for (int i = 0; i < rows * T::kColumns; ++i) {
     const int r = i / T::kColumns, column = i % T::kColumns * kLanes, x = lane + column, y = first + r;
     const float pixel = staging[r * T::kStagedWidth + T::staged(column) + lane];
-    if (fabsf(pixel) == kOutside && y >= place.y0 && y < place.y1 && x >= place.x0 && x < place.x1)
+    const bool wall = fabsf(pixel) > kWall && fabsf(pixel) <= kOutside;
+    if (wall && y >= place.y0 && y < place.y1 && x >= place.x0 && x < place.x1)
       pixels[r * view.y + column * view.x] = from_float<S>(read_pixel(source, y * source.y + x * source.x));
   }
 }

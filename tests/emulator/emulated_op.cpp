@@ -1,6 +1,5 @@
 // Schemas of texfilters_emulated::*: the ops of csrc/cuda on the emulator, and what a test sets and reads.
 #include <cstdint>
-#include <set>
 #include <vector>
 
 #include "cuda/torch_device.h"

@@ -267,3 +267,11 @@ def test_fill_values_stay_and_are_walls(kappa, option, tile, dtype):
     expected = truth(image, 5, kappa, option=option, coupling=coupling)
     tolerance = 1e-5 if dtype == torch.float32 else 2**-8
     torch.testing.assert_close(result[~large].double(), expected[~large], rtol=0, atol=tolerance)
+
+
+def test_walls_of_different_heights_stay_apart():
+    """Their edge must not let the other channels flow."""
+    image = torch.tensor([[-3.4028235e38, -3.3e38], [10.0, 20.0], [30.0, 30.0]]).reshape(1, 3, 1, 2)
+    result = diffuse(image, 1, 20.0, coupling="l2", tile="3x32x32")
+    assert torch.equal(result[:, 0], image[:, 0])
+    torch.testing.assert_close(result, image)
