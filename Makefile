@@ -75,7 +75,7 @@ sanitize: setup
 emulator: setup
 	$(PYTEST) tests/emulator
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		TEXFILTERS_EMULATOR_SANITIZE=1 $(PYTEST) tests/emulator/test_emulated_diffusion.py tests/emulator/test_emulated_op.py \
+		TEXFILTERS_EMULATOR_SANITIZE=1 $(PYTEST) $(wildcard tests/emulator/test_emulated_*.py) \
 		-p no:cacheprovider
 
 cuda-check: setup

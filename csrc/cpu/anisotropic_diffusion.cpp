@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "cpu/isa.h"
-#include "cpu/per_image.h"
 #include "cpu/planes.h"
 #include "cpu/threads.h"
+#include "per_image.h"
 
 #define TEXFILTERS_ISA_FILE "cpu/anisotropic_diffusion.simd.h"
 #include "cpu/foreach_isa.h"
@@ -238,10 +238,7 @@ class Diffusion {
 
 Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Tensor& kappa, const Tensor& gamma,
                              int64_t option, std::string coupling, std::vector<double> spacing, int64_t ndim) {
-  STD_TORCH_CHECK(ndim == 2 || ndim == 3, "ndim must be 2 or 3, got ", ndim);
-  STD_TORCH_CHECK(image.dim() >= ndim, "image must have at least ", ndim, " dimensions, got ", image.dim());
-  STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ",
-                  spacing.size());
+  check_diffusion(image, option, spacing, ndim);
   const SpatialAxes axes(image, ndim);
   const auto distance = [&](int64_t dimension) {
     return dimension < 0 ? 1.0 : spacing[dimension - (image.dim() - ndim)];

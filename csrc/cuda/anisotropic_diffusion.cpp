@@ -185,7 +185,7 @@ class Diffusion {
   }
 
   const Tensor& image_;
-  DiffusionParameters parameters_;
+  CallParameters parameters_;
   cudaStream_t stream_;
   DiffusionLaunch launch_;
   std::vector<Dimension> outer_;  // those that a launch cannot tell
@@ -193,11 +193,7 @@ class Diffusion {
 
 Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Tensor& kappa, const Tensor& gamma,
                              int64_t option, std::string coupling, std::vector<double> spacing, int64_t ndim) {
-  STD_TORCH_CHECK(ndim == 2 || ndim == 3, "ndim must be 2 or 3, got ", ndim);
-  STD_TORCH_CHECK(image.dim() >= ndim, "image must have at least ", ndim, " dimensions, got ", image.dim());
-  STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ",
-                  spacing.size());
-  STD_TORCH_CHECK(option >= 1 && option <= 3, "option must be 1, 2 or 3, got ", option);
+  check_diffusion(image, option, spacing, ndim);
   const DeviceGuard guard(image.get_device_index());
   const Tensor output = torch::stable::empty_like(image);
   if (image.numel() > 0) Diffusion(image, output, niter, kappa, gamma, option, coupling == "l2", spacing).run();

@@ -10,9 +10,9 @@
 #include <numeric>
 #include <vector>
 
-#include "cpu/per_image.h"
 #include "cuda/anisotropic_diffusion.h"
 #include "cuda/torch_device.h"
+#include "per_image.h"
 
 namespace texfilters {
 
@@ -23,11 +23,11 @@ inline void check(int error) {
 // Those on the device are read there. Those on the CPU go along with the launches: a number as it is, one for each
 // image in a small table; and if niter is among these, the images that take longest come first, so that none begins
 // late.
-class DiffusionParameters {
+class CallParameters {
  public:
   using Tensor = torch::stable::Tensor;
 
-  DiffusionParameters(const Tensor& image, int64_t ndim, const Tensor& niter, const Tensor& kappa, const Tensor& gamma)
+  CallParameters(const Tensor& image, int64_t ndim, const Tensor& niter, const Tensor& kappa, const Tensor& gamma)
       : niter_("niter", niter, image, ndim), kappa_("kappa", kappa, image, ndim), gamma_("gamma", gamma, image, ndim) {
     STD_TORCH_CHECK(
         iterations_known() || niter_.parameter.number == Number::int32 || niter_.parameter.number == Number::int64,
@@ -61,7 +61,8 @@ class DiffusionParameters {
       if (!source.one_an_image.empty()) columns.push_back(&parameter);
     };
     const auto positive = [](double value) {
-      const float number = std::max(static_cast<float>(value), std::numeric_limits<float>::min());
+      constexpr float kLeast = std::numeric_limits<float>::min(), kNone = std::numeric_limits<float>::quiet_NaN();
+      const float number = value > 0 ? std::max(static_cast<float>(value), kLeast) : kNone;
       int32_t bits;
       std::memcpy(&bits, &number, sizeof(bits));
       return bits;

@@ -3,8 +3,20 @@
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 # The tests share modules that stand beside them.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def filled_memory():
+    """New memory holds NaN, or the largest integer: so what nobody has written shows."""
+    torch.set_num_threads(1)  # others would wait for each other longer than they work
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 def pytest_terminal_summary(terminalreporter):

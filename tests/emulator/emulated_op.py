@@ -15,6 +15,8 @@ OPS = torch.ops.texfilters_emulated
 TILES = OPS.cuda_tiles()
 DTYPES = list(ROUNDING)
 NAMES = ("niter", "kappa", "gamma")
+NUMBERS = [torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+COUPLINGS = ["none", "l2"]
 
 
 def diffuse(
@@ -70,3 +72,18 @@ def tensors(niter, kappa, gamma):
         value if isinstance(value, torch.Tensor) else torch.scalar_tensor(value, dtype=dtype)
         for value, dtype in zip((niter, kappa, gamma), dtypes, strict=True)
     ]
+
+
+def sample(name, kind, images, generator):
+    """A parameter: the same for all or for each, of a random dtype, now and then with gaps between its values."""
+    low, high, dtypes = {
+        "niter": (0, 5, NUMBERS[:2]),
+        "kappa": (5, 60, NUMBERS),
+        "gamma": (0.02, 0.24, NUMBERS[2:]),
+    }[name]
+    dtype = dtypes[int(torch.randint(len(dtypes), (), generator=generator))]
+    step = int(torch.randint(1, 4, (), generator=generator))
+    values = torch.rand(images * step, generator=generator) * (high - low) + low
+    values = values.round() if name == "niter" else values
+    values = values.to(dtype)[::step]
+    return values if kind == "each" else values[0]

@@ -1,4 +1,4 @@
-// A filter's parameter as the ops take it.
+// A filter's parameters as the ops take them, on any device.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -11,6 +11,16 @@
 #include <vector>
 
 namespace texfilters {
+
+// What keeps the diffusion's kernels safe on any device.
+inline void check_diffusion(const torch::stable::Tensor& image, int64_t option, const std::vector<double>& spacing,
+                            int64_t ndim) {
+  STD_TORCH_CHECK(ndim == 2 || ndim == 3, "ndim must be 2 or 3, got ", ndim);
+  STD_TORCH_CHECK(image.dim() >= ndim, "image must have at least ", ndim, " dimensions, got ", image.dim());
+  STD_TORCH_CHECK(static_cast<int64_t>(spacing.size()) == ndim, "spacing must have ", ndim, " numbers, got ",
+                  spacing.size());
+  STD_TORCH_CHECK(option >= 1 && option <= 3, "option must be 1, 2 or 3, got ", option);
+}
 
 inline void check_shape(const char* name, const torch::stable::Tensor& tensor, const torch::stable::Tensor& image,
                         int64_t ndim) {
