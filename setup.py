@@ -58,7 +58,7 @@ def native() -> Extension:
         flags, link = flags + sanitize, ["-fsanitize=address,undefined"]
     return Extension(
         "texfilters._C",
-        sources=["csrc/ops.cpp", "csrc/cpu/anisotropic_diffusion.cpp"],
+        sources=["csrc/ops.cpp", *(str(path) for path in sorted(Path("csrc/cpu").glob("*.cpp")))],
         depends=[str(path) for path in sorted(Path("csrc").rglob("*.h"))],
         define_macros=[("TORCH_TARGET_VERSION", TORCH_TARGET_VERSION)],
         include_dirs=["csrc"],

@@ -2,6 +2,26 @@
 
 from texfilters._backends import show_config
 from texfilters._version import __version__
-from texfilters.functional import anisotropic_diffusion
+from texfilters.functional import (
+    adaptive_threshold,
+    anisotropic_diffusion,
+    bilateral_filter,
+    cartoonize,
+    gaussian_blur,
+    median_blur,
+    patch_negatives,
+    rgb_to_gray,
+)
 
-__all__ = ["__version__", "anisotropic_diffusion", "show_config"]
+__all__ = [
+    "__version__",
+    "adaptive_threshold",
+    "anisotropic_diffusion",
+    "bilateral_filter",
+    "cartoonize",
+    "gaussian_blur",
+    "median_blur",
+    "patch_negatives",
+    "rgb_to_gray",
+    "show_config",
+]

@@ -1,7 +1,7 @@
 """One small function per rule; every error message of the library is written here, once.
 
 A message names the thing, the rule and the value. Types, shapes and Python numbers are checked before an op is called;
-`cpu_values` runs inside the op's body, which torch.compile does not trace, and never reads a value on a device.
+`*_values` run inside an op's body, which torch.compile does not trace, and never read a value on a device.
 """
 
 import math
@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+BORDERS = ("reflect101", "reflect", "replicate", "wrap", "constant")
+_LARGEST_RADIUS = 2**15 - 1  # of a window: what keeps sizes and sums of them within 32 bits
+LARGEST_WINDOW = 2 * _LARGEST_RADIUS + 1
 # The bound on gamma may be met in float32 (1/6 rounds up), so it gives way by float32's rounding.
 _SLACK = 1 + 1e-6
 
@@ -31,6 +34,23 @@ def image(value: Any, ndim: int) -> Tensor:
     if value.ndim < ndim:
         axes = "[..., H, W]" if ndim == 2 else "[..., D, H, W]"
         raise ValueError(f"image must have at least {ndim} dimensions, {axes}, got shape {tuple(value.shape)}")
+    return value
+
+
+def rgb(function: str, value: Any) -> Tensor:
+    image(value, 2)
+    if value.ndim < 3 or value.shape[-3] != 3:
+        raise ValueError(f"{function} needs an image of 3 channels, [..., 3, H, W], got shape {tuple(value.shape)}")
+    return value
+
+
+def image_batch(value: Any) -> Tensor:
+    """[B, C, H, W] or [C, H, W], of at least one pixel."""
+    image(value, 2)
+    if value.ndim not in (3, 4):
+        raise ValueError(f"image must have the shape [B, C, H, W] or [C, H, W], got {tuple(value.shape)}")
+    if min(value.shape[-2:]) < 1:
+        raise ValueError(f"image must be at least 1 x 1 pixels, got shape {tuple(value.shape)}")
     return value
 
 
@@ -54,6 +74,78 @@ def choice(name: str, value: Any, allowed: Sequence[Any]) -> Any:
             if value == member:
                 return member
     raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def border(value: Any) -> str:
+    return choice("border", value, BORDERS)
+
+
+def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """A whole number, and no tensor: 3 for NumPy's 3 and for 3.0, too."""
+    if not _is_number(value):
+        raise TypeError(f"{name} must be a whole number, got {_type_name(value)}")
+    if not isinstance(value, int) and not (math.isfinite(value) and value == int(value)):
+        raise ValueError(f"{name} must be a whole number, got {value}")
+    if (least is not None and value < least) or (most is not None and value > most):
+        rule = f"be at least {least}" if most is None else f"be at most {most}" if least is None else None
+        raise ValueError(f"{name} must {rule or f'lie in [{least}, {most}]'}, got {value}")
+    return int(value)
+
+
+def window(name: str, value: Any, least: int = 1) -> int:
+    """The width of a window with a pixel in its middle."""
+    value = whole(name, value)
+    if value < least or value % 2 == 0:
+        raise ValueError(f"{name} must be odd and at least {least}, got {value}")
+    return whole(name, value, most=LARGEST_WINDOW)
+
+
+def diameter(value: Any) -> int:
+    """Of the bilateral filter's window: of any sign, and even, as in OpenCV."""
+    return whole("d", value, most=LARGEST_WINDOW)
+
+
+def max_value(value: Any, image: Tensor) -> float:
+    """Rounded for uint8."""
+    if value is None:
+        return 255.0 if image.dtype == torch.uint8 else 1.0
+    value = _number("max_value", value)
+    if image.dtype != torch.uint8:
+        return value
+    if not 0 <= value <= 255:
+        raise ValueError(f"max_value must lie in [0, 255] for a uint8 image, got {value}")
+    return float(round(value))
+
+
+def patch_range(value: Any, image: Tensor) -> tuple[int, int]:
+    """The smallest and the largest size of a patch."""
+    side = min(image.shape[-2:])
+    if value is None:
+        return max(1, round(16 * side / 224)), max(1, round(72 * side / 224))
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        if len(value) != 2:
+            raise ValueError(f"patch_size must be a number or a pair of them, got {len(value)} numbers")
+        least, most = (whole("patch_size", v) for v in value)
+    else:
+        least = most = whole("patch_size", value)
+    if least > most:
+        raise ValueError(f"patch_size must be a range from a smaller to a larger number, got ({least}, {most})")
+    if least < 1 or most > side:
+        raise ValueError(f"patch_size must lie in [1, {side}], the smaller side of the image, got {value}")
+    return least, most
+
+
+def generator_device(generator: Any, image: Tensor) -> torch.device:
+    """Where numbers are drawn: on the generator's device, without one on the CPU."""
+    if generator is None:
+        return torch.device("cpu")
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {_type_name(generator)}")
+    if generator.device.type != "cpu" and generator.device != image.device:
+        raise ValueError(
+            f"generator must be on the CPU or on the image's device {image.device}, got {generator.device}"
+        )
+    return generator.device
 
 
 def spacing(value: Any, ndim: int, name: str = "spacing") -> list[float]:
@@ -116,7 +208,55 @@ def gamma(value: Any, image: Tensor, spacing: list[float]) -> Tensor:
     return torch.scalar_tensor(_gamma_value(_number("gamma", value), spacing), dtype=torch.float64)
 
 
-def cpu_values(niter: Tensor, kappa: Tensor, gamma: Tensor, spacing: list[float]) -> None:
+def parameter(name: str, value: Any, image: Tensor) -> Tensor:
+    """A floating point tensor, `[]` or `[B]`, on the CPU or on the image's device."""
+    if isinstance(value, Tensor):
+        return _floating_tensor(name, value, image, 2)
+    number = _number(name, value)
+    _no_nan(name, number)
+    return torch.scalar_tensor(number, dtype=torch.float64)
+
+
+def nonnegative_parameter(name: str, value: Any, image: Tensor) -> Tensor:
+    """As `parameter`, at least 0."""
+    if isinstance(value, Tensor):
+        return _floating_tensor(name, value, image, 2)
+    return torch.scalar_tensor(_nonnegative(name, _number(name, value)), dtype=torch.float64)
+
+
+def bilateral_values(d: int, sigma_color: Tensor, sigma_space: Tensor) -> None:
+    for value in _values(sigma_color):
+        _nonnegative("sigma_color", value)
+    for value in _values(sigma_space):
+        _nonnegative("sigma_space", value)
+        if d <= 0 and value > _LARGEST_RADIUS / 1.5:
+            raise ValueError(f"sigma_space must be at most {_LARGEST_RADIUS / 1.5:.6g} where d <= 0, got {value}")
+
+
+def gaussian_values(sigma: Tensor, kernel_size: int) -> None:
+    for value in _values(sigma):
+        _nonnegative("sigma", value)
+        if kernel_size == 0 and value > _LARGEST_RADIUS / 3:
+            raise ValueError(f"sigma must be at most {_LARGEST_RADIUS / 3:.6g} without a kernel_size, got {value}")
+
+
+def threshold_values(c: Tensor) -> None:
+    for value in _values(c):
+        _no_nan("c", value)
+
+
+def _nonnegative(name: str, value: float) -> float:
+    if not value >= 0:
+        raise ValueError(f"{name} must be >= 0, got {value}")
+    return value
+
+
+def _no_nan(name: str, value: float) -> None:
+    if math.isnan(value):
+        raise ValueError(f"{name} must be a number, got nan")
+
+
+def diffusion_values(niter: Tensor, kappa: Tensor, gamma: Tensor, spacing: list[float]) -> None:
     """The values of parameter tensors that live on the CPU; on a device they are left alone."""
     for value in _values(niter):
         _niter_value(value)

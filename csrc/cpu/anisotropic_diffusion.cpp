@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/dispatch.h"
 #include "cpu/isa.h"
 #include "cpu/planes.h"
 #include "cpu/threads.h"
@@ -26,7 +27,6 @@
 namespace texfilters {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 // What bringing all threads together costs, in pixel-iterations of one thread.
@@ -43,7 +43,7 @@ DiffusionKernels<S, T> kernels_for([[maybe_unused]] Isa isa) {
 
 template <class S>
 class Diffusion {
-  using T = std::conditional_t<std::is_same_v<S, double>, double, float>;
+  using T = Compute<S>;
 
  public:
   Diffusion(const Tensor& image, const Tensor& output, const PerImage& niter, const PerImage& kappa,
@@ -252,25 +252,7 @@ Tensor anisotropic_diffusion(const Tensor& image, const Tensor& niter, const Ten
                                  coupling == "l2", common)
         .run();
   };
-  switch (image.scalar_type()) {
-    case ScalarType::Byte:
-      run(uint8_t{});
-      break;
-    case ScalarType::Half:
-      run(c10::Half{});
-      break;
-    case ScalarType::BFloat16:
-      run(c10::BFloat16{});
-      break;
-    case ScalarType::Float:
-      run(float{});
-      break;
-    case ScalarType::Double:
-      run(double{});
-      break;
-    default:
-      STD_TORCH_CHECK(false, "image must be uint8, float16, bfloat16, float32 or float64");
-  }
+  with_element_type(image, run);
   return output;
 }
 

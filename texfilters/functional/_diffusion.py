@@ -1,4 +1,4 @@
-"""The public functions: docstring, checks, one call."""
+"""Anisotropic diffusion."""
 
 from collections.abc import Sequence
 

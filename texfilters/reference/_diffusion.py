@@ -1,12 +1,10 @@
-"""The definition of every filter in plain torch: the specification that all backends are tested against.
-
-Written to be read beside the paper's formula, not to be fast. Works on any device, in float64 if the image is, and with
-the same arguments as every other backend. Arguments are taken as checked: see `functional.py`.
-"""
+"""Anisotropic diffusion."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from texfilters.reference._numbers import compute_dtype, from_compute_dtype, per_image, positive_or_nan
 
 
 def anisotropic_diffusion(
@@ -58,25 +56,3 @@ def conductance(q: Tensor, option: int) -> Tensor:
 def largest(niter: Tensor) -> int:
     """The number of iterations that the longest sample takes; 0 for an empty batch."""
     return max(0, int(niter.max())) if niter.numel() else 0
-
-
-def per_image(parameter: Tensor, u: Tensor) -> Tensor:
-    """A parameter on the image's device, `[B]` shaped to broadcast against `[B, C, ...]`."""
-    parameter = parameter.to(u.device, u.dtype if parameter.is_floating_point() else None)
-    return parameter.reshape(-1, *[1] * (u.ndim - 1)) if parameter.ndim else parameter
-
-
-def positive_or_nan(parameter: Tensor) -> Tensor:
-    """What the host may not read, it cannot refuse: a value out of range on a device yields NaN."""
-    return torch.where(parameter > 0, parameter, torch.nan)
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def from_compute_dtype(u: Tensor, dtype: torch.dtype) -> Tensor:
-    """Back to the image's dtype; to uint8 by rounding half to even, saturated, NaN as 0."""
-    if dtype == torch.uint8:
-        return u.nan_to_num(nan=0.0).round().clamp(0, 255).to(dtype)
-    return u.to(dtype)

@@ -1,4 +1,4 @@
-"""Vector-Jacobian products in plain torch: one implementation for every backend and device."""
+"""Anisotropic diffusion."""
 
 import math
 
