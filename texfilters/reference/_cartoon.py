@@ -31,10 +31,11 @@ def adaptive_threshold(
     invert: bool,
 ) -> Tensor:
     """max_value where a pixel is above the mean of its surroundings less c, else 0; inverted the other way round."""
-    u = image.to(torch.float64 if image.dtype == torch.uint8 else compute_dtype(image.dtype))
-    mean = local_mean(u, block_size, method)
+    whole = image.dtype == torch.uint8
+    u = image.to(torch.float64 if whole else compute_dtype(image.dtype))
+    mean = opencv_gaussian(u, block_size) if whole and method == "gaussian" else local_mean(u, block_size, method)
     c = per_image(c.to(torch.float64), u)
-    if image.dtype == torch.uint8:  # OpenCV's whole numbers
+    if whole:  # as OpenCV has it
         mean, c = mean.round(), (c.floor() if invert else c.ceil())
     above = u <= mean - c if invert else u > mean - c
     return from_compute_dtype(torch.where(above, max_value, 0.0).to(u.dtype), image.dtype)
@@ -48,6 +49,30 @@ def local_mean(u: Tensor, block_size: int, method: str) -> Tensor:
     rows = total(weights[i] * padded[..., i : i + height, :] for i in range(block_size))
     mean = total(weights[i] * rows[..., i : i + width] for i in range(block_size))
     return mean / block_size**2 if method == "mean" else mean
+
+
+def opencv_gaussian(u: Tensor, block_size: int) -> Tensor:
+    """The weighted mean of 8 bit values as OpenCV adds it up, since a last bit can decide how the mean is rounded.
+
+    Float32 with fused multiply-add: rows from the left to the right, columns from the middle outward in pairs. The
+    product of two float32 is exact in float64, so that rounding their sum to float32 is the fused operation.
+    """
+    weights = threshold_weights(block_size, "gaussian").float().to(u.device, u.dtype)
+    radius = block_size // 2
+    height, width = u.shape[-2:]
+    padded = pad(u, radius, "replicate")
+    rows = _float32(weights[0] * padded[..., :width])
+    for i in range(1, block_size):
+        rows = _float32(weights[i] * padded[..., i : i + width] + rows)
+    mean = _float32(weights[radius] * rows[..., radius : radius + height, :])
+    for i in range(1, radius + 1):
+        pair = _float32(rows[..., radius - i :, :][..., :height, :] + rows[..., radius + i : radius + i + height, :])
+        mean = _float32(weights[radius + i] * pair + mean)
+    return mean
+
+
+def _float32(u: Tensor) -> Tensor:
+    return u.float().double()
 
 
 def threshold_weights(block_size: int, method: str) -> Tensor:
