@@ -42,12 +42,13 @@ inline int64_t gaussian_radius(int64_t kernel_size, double sigma) {
   return kernel_size > 0 ? kernel_size / 2 : radius_of(std::ceil(3 * sigma));
 }
 
-// exp(-i^2 / (2 sigma^2)) for |i| <= radius with the sum 1, from the left to the right.
+// exp(-i^2 / (2 sigma^2)) for |i| <= radius with the sum 1, from the left to the right; NaN for a sigma out of range.
 inline std::vector<double> gaussian_weights(double sigma, int64_t radius) {
+  if (!(sigma >= 0)) sigma = std::nan("");
   std::vector<double> weights;
   double sum = 0;
   for (int64_t i = -radius; i <= radius; ++i) {
-    const double ratio = i == 0 ? 0 : static_cast<double>(i) / sigma;
+    const double ratio = i == 0 && sigma == 0 ? 0 : static_cast<double>(i) / sigma;
     sum += weights.emplace_back(std::exp(-0.5 * ratio * ratio));
   }
   for (double& weight : weights) weight /= sum;

@@ -82,6 +82,21 @@ struct Planes {
   }
 };
 
+// Rows [begin, end) of a unit in 2-D, the bits as they are.
+template <class S>
+void copy_rows(const Units& units, int64_t unit, int64_t begin, int64_t end, const Planes<const S>& in,
+               const Planes<S>& out) {
+  const S* source = in.unit(units, unit);
+  S* target = out.unit(units, unit);
+  for (int64_t c = 0; c < units.channels; ++c) {
+    for (int64_t y = begin; y < end; ++y) {
+      const S* from = source + c * in.channel + y * in.y;
+      S* to = target + c * out.channel + y * out.y;
+      for (int64_t x = 0; x < units.width; ++x) to[x * out.x] = from[x * in.x];
+    }
+  }
+}
+
 struct Free {
   void operator()(void* p) const { std::free(p); }
 };

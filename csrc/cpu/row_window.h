@@ -10,63 +10,91 @@
 
 namespace texfilters {
 
-// Rows of `channels` planes, `width + 2 * radius` of T each, and 64 bytes beyond that may be read and are no pixels.
+// What a row holds beyond its ends, `margin` pixels on each side.
+class RowBorder {
+ public:
+  RowBorder(int64_t width, int64_t margin, Border border) : width_(width), margin_(margin) {
+    for (int64_t i = 0; i < margin; ++i) {
+      left_.push_back(border_index(i - margin, width, border));
+      right_.push_back(border_index(width + i, width, border));
+    }
+  }
+
+  // row[0] is the first pixel; row[-margin] is the first that is written.
+  template <class T>
+  void extend(T* row) const {
+    for (int64_t i = 0; i < margin_; ++i) {
+      row[i - margin_] = left_[i] < 0 ? T{} : row[left_[i]];
+      row[width_ + i] = right_[i] < 0 ? T{} : row[right_[i]];
+    }
+  }
+
+ private:
+  int64_t width_, margin_;
+  std::vector<int64_t> left_, right_;  // where the pixels beyond the border come from
+};
+
+// Elements of a row of whole cache lines, so that at least 64 bytes beyond its width may be read.
+template <class T>
+int64_t row_elements(int64_t width) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  return (width / kLine + 2) * kLine;
+}
+
+// Rows of `channels` planes, `width + 2 * margin` of T each, and 64 bytes beyond that may be read and are no pixels.
 //
-//        radius     width     radius
+//        margin     width     margin
 //      |  border |   row    |  border |   64 bytes or more   |
-//      ^ row(y, c): pixel x of the image stands at [radius + x]
+//      ^ row(y, c): pixel x of the image stands at [margin + x]
+//
+// An image with fewer rows than the window is kept whole, so that no window takes more memory than its image.
 template <class T>
 class RowWindow {
  public:
-  RowWindow(int64_t channels, int64_t height, int64_t width, int64_t radius, Border border)
+  RowWindow(int64_t channels, int64_t height, int64_t width, int64_t radius, Border border, int64_t margin)
       : channels_(channels),
         height_(height),
         width_(width),
         radius_(radius),
-        count_(2 * radius + 1),
+        count_(std::min(2 * radius + 1, height)),
+        margin_(margin),
         border_(border),
-        stride_(elements(width + 2 * radius)),
-        memory_(allocate<T>(channels * count_ * stride_)) {
-    for (int64_t i = 0; i < radius; ++i) {
-      left_.push_back(border_index(i - radius, width, border));
-      right_.push_back(border_index(width + i, width, border));
-    }
-    std::fill_n(memory_.get(), channels * count_ * stride_, T{});
+        ends_(width, margin, border),
+        stride_(row_elements<T>(width + 2 * margin)),
+        memory_(allocate<T>((channels * count_ + 1) * stride_)) {
+    std::fill_n(memory_.get(), (channels * count_ + 1) * stride_, T{});
   }
+  RowWindow(int64_t channels, int64_t height, int64_t width, int64_t radius, Border border)
+      : RowWindow(channels, height, width, radius, border, radius) {}
 
   // Row y, of -radius .. height - 1 + radius, takes the place of row y - 2 * radius - 1. read(y, c, row) reads a row of
   // the image.
   template <class Read>
   void load(int64_t y, const Read& read) {
     const int64_t source = border_index(y, height_, border_);
+    if (source < 0) return;
     for (int64_t c = 0; c < channels_; ++c) {
       T* row = slot(y, c);
-      if (source < 0) {
-        std::fill_n(row, width_ + 2 * radius_, T{});
-        continue;
-      }
-      read(source, c, row + radius_);
-      for (int64_t i = 0; i < radius_; ++i) {
-        row[i] = left_[i] < 0 ? T{} : row[radius_ + left_[i]];
-        row[radius_ + width_ + i] = right_[i] < 0 ? T{} : row[radius_ + right_[i]];
-      }
+      read(source, c, row + margin_);
+      ends_.extend(row + margin_);
     }
   }
 
   const T* row(int64_t y, int64_t c = 0) const { return const_cast<RowWindow*>(this)->slot(y, c); }
 
  private:
-  static int64_t elements(int64_t width) {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    return (width / kLine + 2) * kLine;
+  T* slot(int64_t y, int64_t c) {
+    const bool whole = count_ == height_, inside = y >= 0 && y < height_;
+    const int64_t source = inside ? y : border_index(y, height_, border_);
+    const int64_t zeros = channels_ * count_;  // the row that constant borders see
+    return memory_.get() + (source < 0 ? zeros : c * count_ + (whole ? source : (y + radius_) % count_)) * stride_;
   }
-  T* slot(int64_t y, int64_t c) { return memory_.get() + (c * count_ + (y + radius_) % count_) * stride_; }
 
-  int64_t channels_, height_, width_, radius_, count_;
+  int64_t channels_, height_, width_, radius_, count_, margin_;
   Border border_;
+  RowBorder ends_;
   int64_t stride_;
   Buffer<T> memory_;
-  std::vector<int64_t> left_, right_;  // where the pixels beyond the border come from
 };
 
 }  // namespace texfilters

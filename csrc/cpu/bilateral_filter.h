@@ -1,0 +1,114 @@
+// The bilateral filter's kernels, and what runs them over the rows of an image.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "cpu/row_window.h"
+#include "pixel_math.h"
+#include "windows.h"
+
+namespace texfilters {
+
+struct BilateralParameters {
+  int64_t radius;
+  double sigma_color, sigma_space;
+  Border border;
+
+  bool identity() const { return sigma_color == 0 || sigma_space == 0; }
+  bool operator==(const BilateralParameters& other) const {
+    return radius == other.radius && sigma_color == other.sigma_color && sigma_space == other.sigma_space &&
+           border == other.border;
+  }
+};
+
+// One row of pixels and the rows of its window. A neighbor (dy, dx) at the color distance L weighs
+// below[dy] * 2^(beside[dx] - (L * color)^2); those with |dx| <= reach[dy] count.
+template <class T>
+struct BilateralRow {
+  int64_t channels, width, radius;
+  const T* const* rows;  // [2 * radius + 1][channels], from the window's first row on; where pixel 0 stands
+  const int64_t* reach;  // [2 * radius + 1], from -radius on, as the next two
+  const T* below;
+  const T* beside;
+  T color;
+  T* output;              // [channels], padded to whole vectors
+  int64_t output_stride;  // between channels
+};
+
+// What is compiled for every instruction set.
+template <class T>
+using FilterBilateralRow = void (*)(const BilateralRow<T>&);
+template <class T>
+FilterBilateralRow<T> bilateral_kernel(Isa isa);
+
+// Filters rows of one image after another on the thread that calls.
+template <class T>
+class BilateralRows {
+ public:
+  BilateralRows(int64_t channels, int64_t height, int64_t width, const BilateralParameters& parameters, Isa isa)
+      : parameters_(parameters),
+        kernel_(bilateral_kernel<T>(isa)),
+        window_(channels, height, width, parameters.radius, parameters.border),
+        rows_(channels * (2 * parameters.radius + 1)),
+        output_(allocate<T>(channels * row_elements<T>(width))) {
+    const int64_t radius = parameters.radius;
+    const double scale = kLog2e / 2;
+    for (int64_t i = -radius; i <= radius; ++i) {
+      const double ratio = static_cast<double>(i) / (parameters.sigma_space >= 0 ? parameters.sigma_space : std::nan(""));
+      reach_.push_back(static_cast<int64_t>(std::sqrt(static_cast<double>(radius * radius - i * i))));
+      below_.push_back(static_cast<T>(std::exp(-0.5 * ratio * ratio)));
+      beside_.push_back(static_cast<T>(-scale * ratio * ratio));
+    }
+    row_.channels = channels;
+    row_.width = width;
+    row_.radius = radius;
+    row_.rows = rows_.data();
+    row_.reach = reach_.data();
+    row_.below = below_.data();
+    row_.beside = beside_.data();
+    // Finite, since 0 * inf would turn flat regions into NaN.
+    row_.color = parameters.sigma_color >= 0
+                     ? static_cast<T>(std::min(std::sqrt(scale) / parameters.sigma_color,
+                                               static_cast<double>(std::numeric_limits<T>::max()) / 2))
+                     : std::numeric_limits<T>::quiet_NaN();
+    row_.output = output_.get();
+    row_.output_stride = row_elements<T>(width);
+  }
+  BilateralRows(const BilateralRows&) = delete;
+  BilateralRows& operator=(const BilateralRows&) = delete;
+
+  const BilateralParameters& parameters() const { return parameters_; }
+
+  // read(y, c, row) reads a row of the image, write(y, c, row) takes a filtered one; of rows [begin, end).
+  template <class Read, class Write>
+  void run(int64_t begin, int64_t end, const Read& read, const Write& write) {
+    const int64_t radius = row_.radius, channels = row_.channels;
+    for (int64_t y = begin - radius; y < begin + radius; ++y) window_.load(y, read);
+    for (int64_t y = begin; y < end; ++y) {
+      window_.load(y + radius, read);
+      auto row = rows_.begin();
+      for (int64_t dy = -radius; dy <= radius; ++dy) {
+        for (int64_t c = 0; c < channels; ++c) *row++ = window_.row(y + dy, c) + radius;
+      }
+      kernel_(row_);
+      for (int64_t c = 0; c < channels; ++c) write(y, c, row_.output + c * row_.output_stride);
+    }
+  }
+
+ private:
+  BilateralParameters parameters_;
+  FilterBilateralRow<T> kernel_;
+  RowWindow<T> window_;
+  std::vector<const T*> rows_;
+  std::vector<int64_t> reach_;
+  std::vector<T> below_, beside_;
+  Buffer<T> output_;
+  BilateralRow<T> row_{};
+};
+
+}  // namespace texfilters
