@@ -18,6 +18,10 @@ constexpr std::array<double, 5> kExp2OfAHalf = {0.69314706, 0.24022235, 0.055506
 constexpr std::array<double, 3> kExp2OfA16th = {0.693147227, 0.24026408, 0.055497516};  // |f| <= 1/16
 constexpr std::array<double, 2> kExp2OfA64th = {0.69315734, 0.24022651};                // |f| <= 1/64: error 6e-8
 
+// Of degree 4, for weights of averages.
+constexpr std::array<double, 4> kExp2OfAHalfShort = {0.69312418, 0.24024099, 0.055906426, 0.0095828529};  // |f| <= 1/2
+constexpr std::array<double, 4> kExp2OfOne = {0.69304484, 0.2412802, 0.05224248, 0.013426681};  // 0 <= f < 1: 3e-6
+
 // The Taylor series of 2^f, ln(2)^k / k!: for |f| <= 1/2 the rest after 13 terms is below float64's rounding.
 constexpr std::array<double, 13> exp2_series() {
   std::array<double, 13> series{};

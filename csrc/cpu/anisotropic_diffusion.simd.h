@@ -125,7 +125,7 @@ template <int OPTION, class T>
 inline Vec<T> weight(Vec<T> square, const Axis<T>& axis) {
   if constexpr (OPTION == 1) return exponential<T>(square, axis);
   if constexpr (OPTION == 2) return splat<T>(1) / fma(square, axis.scale, axis.offset);
-  const Vec<T> q = max<Vec<T>>(Vec<T>{}, fma(square, axis.scale, axis.offset));
+  const Vec<T> q = max(Vec<T>{}, fma(square, axis.scale, axis.offset));
   return q * q;
 }
 

@@ -27,14 +27,14 @@ struct BilateralParameters {
 };
 
 // One row of pixels and the rows of its window. A neighbor (dy, dx) at the color distance L weighs
-// below[dy] * 2^(beside[dx] - (L * color)^2); those with |dx| <= reach[dy] count.
+// factor[dy] * 2^(exponent[dy][dx] - (L * color)^2); those with |dx| <= reach[dy] count.
 template <class T>
 struct BilateralRow {
   int64_t channels, width, radius;
   const T* const* rows;  // [2 * radius + 1][channels], from the window's first row on; where pixel 0 stands
-  const int64_t* reach;  // [2 * radius + 1], from -radius on, as the next two
-  const T* below;
-  const T* beside;
+  const int64_t* reach;  // [2 * radius + 1], from -radius on
+  const T* exponent;     // [2 * radius + 1][2 * radius + 1], or for large windows one row for all dy
+  const T* factor;       // [2 * radius + 1]; null where all are 1
   T color;
   T* output;              // [channels], padded to whole vectors
   int64_t output_stride;  // between channels
@@ -56,24 +56,28 @@ class BilateralRows {
         window_(channels, height, width, parameters.radius, parameters.border),
         rows_(channels * (2 * parameters.radius + 1)),
         output_(allocate<T>(channels * row_elements<T>(width))) {
+    constexpr int64_t kLarge = 8;  // beyond, exponents for every tap would take too much memory
     const int64_t radius = parameters.radius;
-    const double scale = kLog2e / 2;
-    for (int64_t i = -radius; i <= radius; ++i) {
-      const double ratio = static_cast<double>(i) / (parameters.sigma_space >= 0 ? parameters.sigma_space : std::nan(""));
-      reach_.push_back(static_cast<int64_t>(std::sqrt(static_cast<double>(radius * radius - i * i))));
-      below_.push_back(static_cast<T>(std::exp(-0.5 * ratio * ratio)));
-      beside_.push_back(static_cast<T>(-scale * ratio * ratio));
+    const double halved = kLog2e / 2, sigma = parameters.sigma_space >= 0 ? parameters.sigma_space : std::nan("");
+    const auto square = [&](int64_t i) { return static_cast<double>(i) / sigma * (static_cast<double>(i) / sigma); };
+    for (int64_t dy = -radius; dy <= radius; ++dy) {
+      reach_.push_back(static_cast<int64_t>(std::sqrt(static_cast<double>(radius * radius - dy * dy))));
+      if (radius > kLarge) factor_.push_back(static_cast<T>(std::exp(-0.5 * square(dy))));
+    }
+    for (int64_t dy = radius > kLarge ? radius : -radius; dy <= radius; ++dy) {
+      const double in_y = radius > kLarge ? 0 : square(dy);
+      for (int64_t dx = -radius; dx <= radius; ++dx) exponent_.push_back(static_cast<T>(-halved * (in_y + square(dx))));
     }
     row_.channels = channels;
     row_.width = width;
     row_.radius = radius;
     row_.rows = rows_.data();
     row_.reach = reach_.data();
-    row_.below = below_.data();
-    row_.beside = beside_.data();
+    row_.exponent = exponent_.data();
+    row_.factor = factor_.empty() ? nullptr : factor_.data();
     // Finite, since 0 * inf would turn flat regions into NaN.
     row_.color = parameters.sigma_color >= 0
-                     ? static_cast<T>(std::min(std::sqrt(scale) / parameters.sigma_color,
+                     ? static_cast<T>(std::min(std::sqrt(halved) / parameters.sigma_color,
                                                static_cast<double>(std::numeric_limits<T>::max()) / 2))
                      : std::numeric_limits<T>::quiet_NaN();
     row_.output = output_.get();
@@ -106,7 +110,7 @@ class BilateralRows {
   RowWindow<T> window_;
   std::vector<const T*> rows_;
   std::vector<int64_t> reach_;
-  std::vector<T> below_, beside_;
+  std::vector<T> exponent_, factor_;
   Buffer<T> output_;
   BilateralRow<T> row_{};
 };

@@ -31,7 +31,7 @@ inline void store(T* p, V v) {
 
 template <class T>
 inline Vec<T> splat(T value) {
-  return Vec<T>{} + value;
+  return value - Vec<T>{};  // which, unlike 0 + value, is nothing to compute
 }
 
 // a * b + c, with one rounding wherever the instruction set has it.
@@ -64,10 +64,33 @@ inline V fma(V a, V b, V c) {
 #endif
 
 // The larger of two, and the second if either is NaN.
+#if defined(TEXFILTERS_AVX512)
+inline VecF max(VecF a, VecF b) {
+  return (VecF)_mm512_max_ps((__m512)a, (__m512)b);
+}
+inline VecD max(VecD a, VecD b) {
+  return (VecD)_mm512_max_pd((__m512d)a, (__m512d)b);
+}
+#elif defined(TEXFILTERS_AVX2)
+inline VecF max(VecF a, VecF b) {
+  return (VecF)_mm256_max_ps((__m256)a, (__m256)b);
+}
+inline VecD max(VecD a, VecD b) {
+  return (VecD)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+#elif defined(__x86_64__)
+inline VecF max(VecF a, VecF b) {
+  return (VecF)_mm_max_ps((__m128)a, (__m128)b);
+}
+inline VecD max(VecD a, VecD b) {
+  return (VecD)_mm_max_pd((__m128d)a, (__m128d)b);
+}
+#else
 template <class V>
 inline V max(V a, V b) {
   return a > b ? a : b;
 }
+#endif
 
 template <class T>
 inline Vec<T> keep(Vec<T> v, Bits<T> mask) {
