@@ -47,21 +47,24 @@ void run(const Tensor& image, const Tensor& output, int64_t d, const PerImage& s
   const Isa isa = current_isa();
   const auto move = row_kernels<S, T>(isa);
 
-  std::vector<BilateralParameters> parameters;
+  const auto parameters = [&](int64_t unit) {
+    const double space = sigma_space[unit];
+    return BilateralParameters{bilateral_radius(d, space), sigma_color[unit], space, border};
+  };
   int64_t largest = 0;
   double taps = 0;
   for (int64_t unit = 0; unit < units.count; ++unit) {
-    const int64_t radius = bilateral_radius(d, sigma_space[unit]);
-    parameters.push_back({radius, sigma_color[unit], sigma_space[unit], border});
-    largest = std::max(largest, radius);
-    taps += parameters.back().identity() ? 0 : 3.0 * static_cast<double>(radius) * static_cast<double>(radius);
+    const BilateralParameters p = parameters(unit);
+    if (p.identity()) continue;
+    largest = std::max(largest, p.radius);
+    taps += 3.0 * static_cast<double>(p.radius) * static_cast<double>(p.radius);
   }
   // A tap takes about 0.1 ns for each channel.
   const double pixels = static_cast<double>(units.channels) * static_cast<double>(units.height * units.width);
   const Bands bands(units.count, units.height, largest, 0.1 * taps * pixels);
   std::vector<std::unique_ptr<BilateralRows<T>>> rows(bands.threads());
   bands.run([&](int64_t thread, int64_t unit, int64_t begin, int64_t end) {
-    const BilateralParameters& p = parameters[unit];
+    const BilateralParameters p = parameters(unit);
     if (p.identity()) return copy_rows(units, unit, begin, end, in, out);
     std::unique_ptr<BilateralRows<T>>& filter = rows[thread];
     if (filter == nullptr || !(filter->parameters() == p)) {

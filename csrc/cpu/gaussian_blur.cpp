@@ -98,21 +98,24 @@ void run(const Tensor& image, const Tensor& output, const PerImage& sigma, int64
   const Isa isa = current_isa();
   const auto move = row_kernels<S, T>(isa);
 
-  const int64_t images = image.dim() == 4 ? image.size(0) : 1;
-  std::vector<GaussianParameters> parameters;
+  const int64_t images = image.dim() == 4 ? image.size(0) : 1, planes_per_image = planes.count / images;
+  const auto parameters = [&](int64_t plane) {
+    const double of_image = sigma[plane / planes_per_image];
+    return GaussianParameters{of_image, gaussian_radius(kernel_size, of_image)};
+  };
   int64_t largest = 0;
   double taps = 0;
-  for (int64_t i = 0; i < images; ++i) {
-    parameters.push_back({sigma[i], gaussian_radius(kernel_size, sigma[i])});
-    largest = std::max(largest, parameters.back().radius);
-    taps += static_cast<double>(2 * parameters.back().radius + 8) / static_cast<double>(images);
+  for (int64_t plane = 0; plane < planes.count; ++plane) {
+    const int64_t radius = parameters(plane).radius;
+    largest = std::max(largest, radius);
+    taps += static_cast<double>(2 * radius + 8);
   }
   // A tap takes about 0.04 ns.
-  const double pixels = static_cast<double>(planes.count) * static_cast<double>(planes.height * planes.width);
+  const double pixels = static_cast<double>(planes.height * planes.width);
   const Bands bands(planes.count, planes.height, largest, 0.04 * taps * pixels);
   std::vector<std::unique_ptr<GaussianRows<T>>> rows(bands.threads());
   bands.run([&](int64_t thread, int64_t plane, int64_t begin, int64_t end) {
-    const GaussianParameters& p = parameters[plane / (planes.count / images)];
+    const GaussianParameters p = parameters(plane);
     if (p.sigma == 0) return copy_rows(planes, plane, begin, end, in, out);
     std::unique_ptr<GaussianRows<T>>& blur = rows[thread];
     if (blur == nullptr || blur->parameters().sigma != p.sigma || blur->parameters().radius != p.radius) {

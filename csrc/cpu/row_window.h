@@ -63,6 +63,10 @@ class RowWindow {
         stride_(row_elements<T>(width + 2 * margin)),
         memory_(allocate<T>((channels * count_ + 1) * stride_)) {
     std::fill_n(memory_.get(), (channels * count_ + 1) * stride_, T{});
+    for (int64_t y = -radius; y < height + radius; ++y) {
+      const int64_t source = border_index(y, height, border);
+      slots_.push_back(source < 0 ? -1 : count_ == height ? source : (y + radius) % count_);
+    }
   }
   RowWindow(int64_t channels, int64_t height, int64_t width, int64_t radius, Border border)
       : RowWindow(channels, height, width, radius, border, radius) {}
@@ -80,14 +84,12 @@ class RowWindow {
     }
   }
 
-  const T* row(int64_t y, int64_t c = 0) const { return const_cast<RowWindow*>(this)->slot(y, c); }
+  const T* row(int64_t y, int64_t c = 0) const { return slot(y, c); }
 
  private:
-  T* slot(int64_t y, int64_t c) {
-    const bool whole = count_ == height_, inside = y >= 0 && y < height_;
-    const int64_t source = inside ? y : border_index(y, height_, border_);
-    const int64_t zeros = channels_ * count_;  // the row that constant borders see
-    return memory_.get() + (source < 0 ? zeros : c * count_ + (whole ? source : (y + radius_) % count_)) * stride_;
+  T* slot(int64_t y, int64_t c) const {
+    const int64_t at = slots_[y + radius_], zeros = channels_ * count_;  // the row that constant borders see
+    return memory_.get() + (at < 0 ? zeros : c * count_ + at) * stride_;
   }
 
   int64_t channels_, height_, width_, radius_, count_, margin_;
@@ -95,6 +97,7 @@ class RowWindow {
   RowBorder ends_;
   int64_t stride_;
   Buffer<T> memory_;
+  std::vector<int64_t> slots_;  // of rows -radius .. height - 1 + radius
 };
 
 }  // namespace texfilters
