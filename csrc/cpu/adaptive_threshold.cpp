@@ -10,6 +10,7 @@
 #include "cpu/bands.h"
 #include "cpu/dispatch.h"
 #include "cpu/interleaved.h"
+#include "cpu/rows.h"
 #include "per_image.h"
 
 #define TEXFILTERS_ISA_FILE "cpu/adaptive_threshold.simd.h"
@@ -33,20 +34,6 @@ namespace {
 
 using torch::stable::Tensor;
 
-template <class S, class T>
-struct MoveRows {
-  void (*read)(const S* source, int64_t step, T* row, int64_t width);
-  void (*write)(const T* row, S* target, int64_t step, int64_t width);
-
-  explicit MoveRows([[maybe_unused]] Isa isa) : read(baseline::read_row<S, T>), write(baseline::write_row<S, T>) {
-#if defined(__x86_64__)
-    if (isa == Isa::avx512) *this = MoveRows(avx512::read_row<S, T>, avx512::write_row<S, T>);
-    if (isa == Isa::avx2) *this = MoveRows(avx2::read_row<S, T>, avx2::write_row<S, T>);
-#endif
-  }
-  MoveRows(decltype(read) read, decltype(write) write) : read(read), write(write) {}
-};
-
 template <class S>
 void run(const Tensor& image, const Tensor& output, const ThresholdParameters& parameters, const PerImage& c) {
   using T = std::conditional_t<std::is_same_v<S, uint8_t>, uint8_t, Compute<S>>;
@@ -59,7 +46,7 @@ void run(const Tensor& image, const Tensor& output, const ThresholdParameters& p
   if (planes.empty()) return;
   const int64_t planes_per_image = image.dim() == 4 ? planes.count() / image.size(0) : planes.count();
   const Isa isa = current_isa();
-  const MoveRows<S, T> move(isa);
+  const auto move = row_kernels<S, T>(isa);
   const double pixels = static_cast<double>(planes.count()) * static_cast<double>(planes.height * planes.width);
   const bool box = std::is_same_v<S, uint8_t> && !parameters.gaussian;
   const Bands bands(planes.count(), planes.height, parameters.block_size / 2,

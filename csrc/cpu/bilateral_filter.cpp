@@ -4,7 +4,6 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +12,6 @@
 #include "cpu/dispatch.h"
 #include "cpu/planes.h"
 #include "cpu/rows.h"
-#include "per_image.h"
 
 #define TEXFILTERS_ISA_FILE "cpu/bilateral_filter.simd.h"
 #include "cpu/foreach_isa.h"
@@ -36,8 +34,7 @@ namespace {
 using torch::stable::Tensor;
 
 template <class S>
-void run(const Tensor& image, const Tensor& output, int64_t d, const PerImage& sigma_color, const PerImage& sigma_space,
-         Border border) {
+void run(const Tensor& image, const Tensor& output, const BilateralArguments& arguments) {
   using T = Compute<S>;
   const SpatialAxes axes(image, 2);
   const Units units(image, 2, axes, true);
@@ -46,31 +43,11 @@ void run(const Tensor& image, const Tensor& output, int64_t d, const PerImage& s
   const Planes<S> out(output, static_cast<S*>(output.mutable_data_ptr()), 2, axes, true);
   const Isa isa = current_isa();
   const auto move = row_kernels<S, T>(isa);
-
-  const auto parameters = [&](int64_t unit) {
-    const double space = sigma_space[unit];
-    return BilateralParameters{bilateral_radius(d, space), sigma_color[unit], space, border};
-  };
-  int64_t largest = 0;
-  double taps = 0;
-  for (int64_t unit = 0; unit < units.count; ++unit) {
-    const BilateralParameters p = parameters(unit);
-    if (p.identity()) continue;
-    largest = std::max(largest, p.radius);
-    taps += 3.0 * static_cast<double>(p.radius) * static_cast<double>(p.radius);
-  }
-  // A tap takes about 0.1 ns for each channel.
-  const double pixels = static_cast<double>(units.channels) * static_cast<double>(units.height * units.width);
-  const Bands bands(units.count, units.height, largest, 0.1 * taps * pixels);
+  const Bands bands = bilateral_bands(units, arguments);
   std::vector<std::unique_ptr<BilateralRows<T>>> rows(bands.threads());
   bands.run([&](int64_t thread, int64_t unit, int64_t begin, int64_t end) {
-    const BilateralParameters p = parameters(unit);
-    if (p.identity()) return copy_rows(units, unit, begin, end, in, out);
-    std::unique_ptr<BilateralRows<T>>& filter = rows[thread];
-    if (filter == nullptr || !(filter->parameters() == p)) {
-      filter.reset();
-      filter = std::make_unique<BilateralRows<T>>(units.channels, units.height, units.width, p, isa);
-    }
+    const BilateralParameters parameters = arguments[unit];
+    if (parameters.identity()) return copy_rows(units, unit, begin, end, in, out);
     const S* source = in.unit(units, unit);
     S* target = out.unit(units, unit);
     const auto read = [&](int64_t y, int64_t c, T* row) {
@@ -79,21 +56,24 @@ void run(const Tensor& image, const Tensor& output, int64_t d, const PerImage& s
     const auto write = [&](int64_t y, int64_t c, const T* row) {
       move.write(row, target + c * out.channel + y * out.y, out.x, units.width);
     };
-    filter->run(begin, end, read, write);
+    bilateral_rows(rows[thread], units, parameters, isa).run(begin, end, read, write);
   });
 }
 
 Tensor bilateral_filter(const Tensor& image, int64_t d, const Tensor& sigma_color, const Tensor& sigma_space,
                         std::string border) {
   STD_TORCH_CHECK(image.dim() >= 2, "image must have at least 2 dimensions, got ", image.dim());
-  const PerImage color("sigma_color", sigma_color, image, 2), space("sigma_space", sigma_space, image, 2);
-  const Border beyond = parse_border(border);
+  const BilateralArguments arguments(image, d, sigma_color, sigma_space, parse_border(border));
   const Tensor output = torch::stable::empty_like(image);
-  with_element_type(image, [&](auto element) { run<decltype(element)>(image, output, d, color, space, beyond); });
+  filter_bilateral(image, output, arguments);
   return output;
 }
 
 }  // namespace
+
+void filter_bilateral(const Tensor& image, const Tensor& output, const BilateralArguments& arguments) {
+  with_element_type(image, [&](auto element) { run<decltype(element)>(image, output, arguments); });
+}
 
 STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CPU, m) {
   m.impl("bilateral_filter", TORCH_BOX(&bilateral_filter));

@@ -5,10 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
+#include "cpu/bands.h"
 #include "cpu/isa.h"
+#include "cpu/planes.h"
 #include "cpu/row_window.h"
+#include "per_image.h"
 #include "pixel_math.h"
 #include "windows.h"
 
@@ -114,5 +118,53 @@ class BilateralRows {
   Buffer<T> output_;
   BilateralRow<T> row_{};
 };
+
+// A thread's own, made anew where an image has other parameters than the one before.
+template <class T>
+BilateralRows<T>& bilateral_rows(std::unique_ptr<BilateralRows<T>>& rows, const Units& images,
+                                 const BilateralParameters& parameters, Isa isa) {
+  if (rows == nullptr || !(rows->parameters() == parameters)) {
+    rows.reset();  // its memory is free before the next is taken
+    rows = std::make_unique<BilateralRows<T>>(images.channels, images.height, images.width, parameters, isa);
+  }
+  return *rows;
+}
+
+// What a call says of every image, from the image `first` on.
+struct BilateralArguments {
+  int64_t d;
+  PerImage sigma_color, sigma_space;
+  Border border;
+  int64_t first = 0;
+
+  BilateralArguments(const torch::stable::Tensor& image, int64_t d, const torch::stable::Tensor& sigma_color,
+                     const torch::stable::Tensor& sigma_space, Border border)
+      : d(d),
+        sigma_color("sigma_color", sigma_color, image, 2),
+        sigma_space("sigma_space", sigma_space, image, 2),
+        border(border) {}
+
+  BilateralParameters operator[](int64_t image) const {
+    const double space = sigma_space[first + image];
+    return {bilateral_radius(d, space), sigma_color[first + image], space, border};
+  }
+};
+
+inline Bands bilateral_bands(const Units& images, const BilateralArguments& arguments) {
+  int64_t largest = 0;
+  double taps = 0;
+  for (int64_t image = 0; image < images.count; ++image) {
+    const BilateralParameters p = arguments[image];
+    if (p.identity()) continue;
+    largest = std::max(largest, p.radius);
+    taps += 3.0 * static_cast<double>(p.radius) * static_cast<double>(p.radius);
+  }
+  // A tap takes about 0.1 ns for each channel.
+  const double pixels = static_cast<double>(images.channels) * static_cast<double>(images.height * images.width);
+  return Bands(images.count, images.height, largest, 0.1 * taps * pixels);
+}
+
+void filter_bilateral(const torch::stable::Tensor& image, const torch::stable::Tensor& output,
+                      const BilateralArguments& arguments);
 
 }  // namespace texfilters

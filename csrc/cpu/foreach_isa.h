@@ -25,8 +25,10 @@ TEXFILTERS_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
 #define TEXFILTERS_AVX512
 #define TEXFILTERS_VECTOR_BYTES 64
 namespace texfilters::avx512 {
+namespace {
 #include "cpu/simd.h"
 #include TEXFILTERS_ISA_FILE
+}  // namespace
 }  // namespace texfilters::avx512
 #undef TEXFILTERS_VECTOR_BYTES
 #undef TEXFILTERS_AVX512
@@ -36,8 +38,10 @@ TEXFILTERS_BEGIN_TARGET("avx2,fma,f16c")
 #define TEXFILTERS_AVX2
 #define TEXFILTERS_VECTOR_BYTES 32
 namespace texfilters::avx2 {
+namespace {
 #include "cpu/simd.h"
 #include TEXFILTERS_ISA_FILE
+}  // namespace
 }  // namespace texfilters::avx2
 #undef TEXFILTERS_VECTOR_BYTES
 #undef TEXFILTERS_AVX2
@@ -46,8 +50,10 @@ TEXFILTERS_END_TARGET
 
 #define TEXFILTERS_VECTOR_BYTES 16
 namespace texfilters::baseline {
+namespace {
 #include "cpu/simd.h"
 #include TEXFILTERS_ISA_FILE
+}  // namespace
 }  // namespace texfilters::baseline
 #undef TEXFILTERS_VECTOR_BYTES
 

@@ -13,6 +13,7 @@ RowKernels<S, T> row_kernels([[maybe_unused]] Isa isa) {
 #endif
   return {baseline::read_row<S, T>, baseline::write_row<S, T>};
 }
+template RowKernels<uint8_t, uint8_t> row_kernels(Isa);
 template RowKernels<uint8_t, float> row_kernels(Isa);
 template RowKernels<c10::Half, float> row_kernels(Isa);
 template RowKernels<c10::BFloat16, float> row_kernels(Isa);

@@ -84,7 +84,7 @@ void read_row(const S* source, int64_t step, T* row, int64_t width) {
   if (step == 1) {
     int64_t x = 0;
     if constexpr (std::is_same_v<S, c10::Half>) x = read_halves(source, row, width);
-    if constexpr (std::is_same_v<S, uint8_t>) x = read_bytes(source, row, width);
+    if constexpr (std::is_same_v<S, uint8_t> && std::is_same_v<T, float>) x = read_bytes(source, row, width);
     for (; x < width; ++x) row[x] = static_cast<T>(source[x]);
   } else {
     for (int64_t x = 0; x < width; ++x) row[x] = static_cast<T>(source[x * step]);
@@ -100,7 +100,7 @@ void write_row(const T* row, S* target, int64_t step, int64_t width) {
   if (step == 1) {
     int64_t x = 0;
     if constexpr (std::is_same_v<S, c10::Half>) x = write_halves(row, target, width);
-    if constexpr (std::is_same_v<S, uint8_t>) x = write_bytes(row, target, width);
+    if constexpr (std::is_same_v<S, uint8_t> && std::is_same_v<T, float>) x = write_bytes(row, target, width);
     for (; x < width; ++x) target[x] = convert(row[x]);
   } else {
     for (int64_t x = 0; x < width; ++x) target[x * step] = convert(row[x]);
