@@ -21,6 +21,7 @@ help:
 	@echo "make emulator   the CUDA kernels on the CPU, thread by thread, against the reference"
 	@echo "make cuda-check registers and spills of every CUDA kernel; needs nvcc, but no GPU"
 	@echo "make bench      time every function by size and backend"
+	@echo "make figures    draw the figures of the README"
 	@echo "make tables     measure against the peers and write the README's tables (minutes)"
 
 setup: $(VENV)/native.stamp
@@ -40,6 +41,10 @@ $(VENV)/native.stamp: $(VENV)/dependencies.stamp $(NATIVE)
 
 demo: setup
 	$(BIN)/python benchmarks/demo.py
+
+.PHONY: figures
+figures: setup
+	$(BIN)/python benchmarks/figures.py
 
 lint: setup
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)

@@ -1,6 +1,6 @@
 """Suppress the texture of some photos, write the results to demo/, and count images a second beside MedPy's.
 
-python benchmarks/demo.py [--out demo] [--readme docs/suppressed.jpg]
+python benchmarks/demo.py [--out demo]
 """
 
 import argparse
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 import photos
 import texfilters
@@ -27,6 +28,14 @@ ROUNDS = 9
 MILD: dict[str, Any] = {"niter": 20, "kappa": 20}
 STRONG: dict[str, Any] = {"niter": 60, "kappa": 30, "gamma": 0.2, "coupling": "l2"}
 SETTINGS = {"Texture suppressed": MILD, "Stronger": STRONG}
+
+# The first three each leave half of the contrast of the cat's fur: of its standard deviation about a blur of sigma 4.
+SUPPRESSORS: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
+    "Anisotropic diffusion": (texfilters.anisotropic_diffusion, {"niter": 40, "kappa": 40, "coupling": "l2"}),
+    "Bilateral filter": (texfilters.bilateral_filter, {"d": 13, "sigma_color": 100, "sigma_space": 75}),
+    "Gaussian blur": (texfilters.gaussian_blur, {"sigma": 2}),
+    "Cartoon": (texfilters.cartoonize, {"d": 9, "sigma_color": 300, "c": 9}),
+}
 
 # Where texture lies beside an edge, as fractions of each photo.
 ZOOMS: dict[str, Box] = {
@@ -40,21 +49,16 @@ ZOOMS: dict[str, Box] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the pictures (default %(default)s)")
-    parser.add_argument("--readme", type=Path, help="write the figure of the README to this JPEG instead")
     arguments = parser.parse_args()
     console = Console(highlight=False)
     pictures = photos.load()
-    if arguments.readme:
-        figure(pictures, arguments.readme)
-        console.print(f"wrote [bold]{arguments.readme}[/], {arguments.readme.stat().st_size / 1e3:.0f} kB")
-        return
 
     backend = _backends.resolve(None, "cpu")
     how = torch.ops.texfilters_native.instruction_set() if backend == "native" else "[red]not built: plain torch[/]"
     console.rule(f"[bold]texfilters {texfilters.__version__}[/]  {backend} {how}, {torch.get_num_threads()} threads")
     arguments.out.mkdir(parents=True, exist_ok=True)
     with console.status("suppressing texture"):
-        sheets = [write(name, photo, arguments.out) for name, photo in pictures.items()]
+        sheets = [path for name, photo in pictures.items() for path in write(name, photo, arguments.out)]
     with console.status("timing, in turns with MedPy" if importlib.util.find_spec("medpy") else "timing"):
         grid, summary = timed(pictures)
     console.print(grid)
@@ -71,16 +75,39 @@ def suppressed(photo: Image.Image, setting: dict[str, Any]) -> Image.Image:
     return photos.to_image(texfilters.anisotropic_diffusion(photos.to_tensor(photo), **setting))
 
 
-def write(name: str, photo: Image.Image, folder: Path) -> Path:
-    """The filtered photos as PNG files, and a sheet of before and after."""
-    row = [(f"Original\n{photo.width} x {photo.height}", photo)]
-    for title, setting in SETTINGS.items():
-        result = suppressed(photo, setting)
+def strengths(photo: Image.Image) -> list[tuple[str, Image.Image]]:
+    """The photo and its diffusion at two strengths, labelled."""
+    results = [(f"{title}\n{described(setting)}", suppressed(photo, setting)) for title, setting in SETTINGS.items()]
+    return [original(photo), *results]
+
+
+def suppressors(photo: Image.Image) -> list[tuple[str, Image.Image]]:
+    """The photo and what each suppressor makes of it, labelled."""
+    image = photos.to_tensor(photo)
+    return [
+        original(photo),
+        *(
+            (f"{title}\n{described(setting)}", photos.to_image(function(image, **setting)))
+            for title, (function, setting) in SUPPRESSORS.items()
+        ),
+    ]
+
+
+def original(photo: Image.Image) -> tuple[str, Image.Image]:
+    return f"Original\n{photo.width} x {photo.height}", photo
+
+
+def write(name: str, photo: Image.Image, folder: Path) -> list[Path]:
+    """The photos after diffusion as PNG files, and two sheets: before and after, and all suppressors."""
+    before, *after = strengths(photo)
+    for setting, (_, result) in zip(SETTINGS.values(), after, strict=True):
         result.save(folder / f"{name}_{stem(setting)}.png")
-        row.append((f"{title}\n{described(setting)}", result))
-    path = folder / f"{name}_before_after.png"
-    contact_sheet([row], cell=480, zoom=ZOOMS[name]).save(path)
-    return path
+    sheets = {"before_after": [before, *after], "suppressors": suppressors(photo)}
+    paths = []
+    for sheet, row in sheets.items():
+        paths.append(folder / f"{name}_{sheet}.png")
+        contact_sheet([row], cell=480, zoom=ZOOMS[name]).save(paths[-1])
+    return paths
 
 
 def stem(setting: dict[str, Any]) -> str:
@@ -143,34 +170,6 @@ def seconds(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def figure(pictures: dict[str, Image.Image], path: Path) -> None:
-    """1600 pixels wide: two photos, each whole and in part, below one line of labels."""
-    strips = []
-    for name in ("chelsea", "coffee"):
-        photo = pictures[name]
-        entries = [("Original\n ", photo)]
-        entries += [
-            (f"{title}\n{described(setting)}", suppressed(photo, setting)) for title, setting in SETTINGS.items()
-        ]
-        row = [("" if strips else label, _doubled(picture)) for label, picture in entries]
-        sheet = contact_sheet([row], cell=480, zoom=ZOOMS[name])
-        left, top, right, bottom = ImageOps.invert(sheet).getbbox()
-        strips.append(sheet.crop((left, top, right, bottom)))
-    gap, width = 48, max(strip.width for strip in strips)
-    height = sum(strip.height for strip in strips) + gap * (len(strips) + 1)
-    whole, y = Image.new("RGB", (width + 2 * gap, height), "white"), gap
-    for strip in strips:
-        whole.paste(strip, (gap, y))
-        y += strip.height + gap
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole.save(path, "JPEG", quality=85, optimize=True, progressive=True)
-
-
-def _doubled(picture: Image.Image) -> Image.Image:
-    """So that photos of several sizes are all shrunk to the width of a cell."""
-    return picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 import texfilters
 import texfilters.cli
 from cli_helpers import start
-from texfilters.cli.filters import FILTERS, Filter, choose
+from texfilters.cli.filters import FILTERS, Filter, choose, written
 from texfilters.cli.messages import Refused
 
 
@@ -49,13 +50,27 @@ def test_entry_point():
     assert script.load() is texfilters.cli.main
 
 
-def test_help_names_the_verbs_and_the_defaults(call):
+def test_help_names_the_verbs(call):
     shown = call("--help").out
     assert all(verb in shown for verb in ("info", "suppress", "compare"))
-    shown = " ".join(call("suppress", "--help").out.split())
-    for flag, default in FILTERS["anisotropic-diffusion"].flags.items():
-        assert f"--{flag}" in shown
-        assert f"[default: ({default})]" in shown
+
+
+@pytest.mark.parametrize("verb", ["suppress", "compare"])
+def test_help_shows_every_flag_and_the_defaults_in_80_columns(call, monkeypatch, verb):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call(verb, "--help").out
+    assert max(map(len, shown.splitlines())) <= 80
+    options, _, table = shown.partition("\n  Flags of each filter, ")
+    table = dict(re.findall(r"^  (\S+) +(--.*\n(?: {10,}--.*\n)*)", table, re.MULTILINE))
+    assert list(table) == list(FILTERS)
+    for name, filter in FILTERS.items():
+        flags = re.findall(r"--(\S+) (\S+)", table[name])
+        assert [flag.replace("-", "_") for flag, _ in flags] == list(filter.flags)
+        assert all(re.search(rf"^  --{flag} <(int|float|str)>  +\S", options, re.MULTILINE) for flag, _ in flags)
+        for (_, value), (parameter, default) in zip(flags, filter.flags.items(), strict=True):
+            strength, values = filter.strength
+            several = verb == "compare" and parameter == strength
+            assert value == (",".join(f"{v:g}" for v in values) if several else written(default))
 
 
 def test_without_the_extra():
@@ -92,7 +107,8 @@ def test_a_closed_pipe_is_no_traceback():
 
 
 def test_a_filter_takes_only_its_own_flags(monkeypatch):
-    monkeypatch.setitem(FILTERS, "half", Filter(lambda image, strength, backend: image // strength, {"strength": 2}))
-    assert choose("half", {"strength": 4, "kappa": None})(8) == 2
-    with pytest.raises(Refused, match=r"^kappa is no parameter of half, which takes strength$"):
+    half = Filter(lambda image, by_how_much, backend: image // by_how_much, {"by_how_much": 2}, ("by_how_much", (2, 4)))
+    monkeypatch.setitem(FILTERS, "half", half)
+    assert choose("half", {"by_how_much": 4, "kappa": None})(8) == 2
+    with pytest.raises(Refused, match=r"^--kappa is no flag of half, which takes --by-how-much$"):
         choose("half", {"kappa": 3.0})

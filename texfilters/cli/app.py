@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -25,18 +25,30 @@ app = typer.Typer(
     help="Texture-suppressing image filters.",
 )
 
-_DIFFUSION = filters.FILTERS["anisotropic-diffusion"].flags
+_PARAMETERS = list(dict.fromkeys(name for filter in filters.FILTERS.values() for name in filter.flags))
 
 
-def _flag(name: str, text: str) -> Any:
-    return typer.Option(help=text, show_default=str(_DIFFUSION[name]))
+def _flag(kind: type, text: str) -> Any:
+    # The default depends on the filter: see the table below the flags. Left alone, typer would show a list[int].
+    return typer.Option(help=text, show_default=False, metavar=f"<{kind.__name__}>")
 
 
-Niter = Annotated[int | None, _flag("niter", "Number of steps; 0 changes nothing.")]
-Kappa = Annotated[float | None, _flag("kappa", "Edges stronger than this survive, in grey levels of 0..255.")]
-Gamma = Annotated[float | None, _flag("gamma", "Size of a step, at most 0.25.")]
-Option = Annotated[int | None, _flag("option", "1 favors strong edges, 2 wide regions, 3 stops at strong edges.")]
-Coupling = Annotated[str | None, _flag("coupling", "'none': each channel by itself; 'l2': the channels share edges.")]
+NITER = _flag(int, "Number of steps; 0 changes nothing.")
+KAPPA = _flag(float, "Edges stronger than this survive, in grey levels of 0..255.")
+GAMMA = _flag(float, "Size of a step, at most 0.25.")
+OPTION = _flag(int, "1 favors strong edges, 2 wide regions, 3 stops at strong edges.")
+COUPLING = _flag(str, "'none': each channel by itself; 'l2': the channels share edges.")
+D = _flag(int, "Diameter of the window; 0 leaves it to --sigma-space.")
+SIGMA_COLOR = _flag(float, "How far colors may differ to be mixed: grey levels of 0..255, summed over R, G and B.")
+SIGMA_SPACE = _flag(float, "How far pixels may lie apart to be mixed.")
+BORDER = _flag(str, "What lies beyond the border: reflect101, reflect, replicate, wrap or constant, which is 0.")
+SIGMA = _flag(float, "Width of the Gaussian in pixels.")
+KERNEL_SIZE = _flag(int, "Width of the window in pixels, odd; by itself it covers 3 sigma to each side.")
+KSIZE = _flag(int, "Width of the median's window in pixels, odd.")
+PASSES = _flag(int, "How many times the colors are filtered before lines are drawn.")
+BLOCK_SIZE = _flag(int, "Width in pixels, odd, of the surroundings that a line is darker than.")
+C = _flag(float, "By how many grey levels of 0..255 a line is darker; more of them draw fewer lines.")
+
 Backend = Annotated[str | None, typer.Option(help="native, triton or reference.", show_default="the first there is")]
 Quality = Annotated[int, typer.Option(help="Of JPEG and WebP files, 1..100.")]
 
@@ -73,18 +85,49 @@ def info() -> None:
     console.print(table)
 
 
-@app.command("suppress")
+def _table(title: str, values: Callable[[filters.Filter, str], str]) -> str:
+    """The flags of each filter, below a help text of 80 columns."""
+    lines = [title]
+    indent = 2 + max(map(len, filters.FILTERS))
+    for name, filter in filters.FILTERS.items():
+        words = [f"{filters.flag(parameter)} {values(filter, parameter)}" for parameter in filter.flags]
+        for number, line in enumerate(filters.in_lines(words, 78 - indent)):
+            lines.append(f"{'' if number else name:{indent}}{line}")
+    return "\b\n" + "\n".join(lines)  # \b: as it stands, not wrapped again
+
+
+def _default(filter: filters.Filter, parameter: str) -> str:
+    return filters.written(filter.flags[parameter])
+
+
+def _strengths(filter: filters.Filter, parameter: str) -> str:
+    strength, values = filter.strength
+    return ",".join(map(filters.written, values)) if parameter == strength else _default(filter, parameter)
+
+
+@app.command("suppress", epilog=_table("Flags of each filter, and their defaults:", _default))
 def suppress_command(
     src: Annotated[str, typer.Argument(metavar="SRC", help="An image, or a folder whose tree of images is read.")],
     dst: Annotated[
         str, typer.Argument(metavar="DST", help="Where the result goes: a file or a folder; SRC itself is refused.")
     ],
+    context: typer.Context,
     filter: Annotated[str, typer.Option(help=f"One of: {', '.join(filters.FILTERS)}.")] = "anisotropic-diffusion",
-    niter: Niter = None,
-    kappa: Kappa = None,
-    gamma: Gamma = None,
-    option: Option = None,
-    coupling: Coupling = None,
+    niter: Annotated[int | None, NITER] = None,
+    kappa: Annotated[float | None, KAPPA] = None,
+    gamma: Annotated[float | None, GAMMA] = None,
+    option: Annotated[int | None, OPTION] = None,
+    coupling: Annotated[str | None, COUPLING] = None,
+    d: Annotated[int | None, D] = None,
+    sigma_color: Annotated[float | None, SIGMA_COLOR] = None,
+    sigma_space: Annotated[float | None, SIGMA_SPACE] = None,
+    border: Annotated[str | None, BORDER] = None,
+    sigma: Annotated[float | None, SIGMA] = None,
+    kernel_size: Annotated[int | None, KERNEL_SIZE] = None,
+    ksize: Annotated[int | None, KSIZE] = None,
+    passes: Annotated[int | None, PASSES] = None,
+    block_size: Annotated[int | None, BLOCK_SIZE] = None,
+    c: Annotated[float | None, C] = None,
     backend: Backend = None,
     quality: Quality = 95,
     workers: Annotated[int | None, typer.Option(help="Images at a time.", show_default="one for each CPU")] = None,
@@ -92,10 +135,11 @@ def suppress_command(
     """Filter an image or a folder of images.
 
     A tree is mirrored with the same names; an existing output is replaced. Reads and writes jpg, png, webp, bmp, tif,
-    ppm and pgm. EXIF and ICC profiles are kept. Exits with 0 if all images are done, with 1 if any failed.
+    ppm and pgm. EXIF and ICC profiles are kept. CMYK images have no cartoon. Exits with 0 if all images are done, with
+    1 if any failed.
     """
     with _on_one_line(), interrupts.ending_at_once():
-        given = {"niter": niter, "kappa": kappa, "gamma": gamma, "option": option, "coupling": coupling}
+        given = {name: context.params[name] for name in _PARAMETERS}
         function = interrupts.aside(lambda: filters.choose(filter, given, backend))
         _require("quality", quality, 1, 100)
         if workers is not None:
@@ -107,24 +151,42 @@ def suppress_command(
     raise typer.Exit(1 if failed else 0)
 
 
-@app.command("compare")
+@app.command(
+    "compare", epilog=_table("Flags of each filter, their defaults, and the strengths that --filter shows:", _strengths)
+)
 def compare_command(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to try strengths on.")],
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to try filters on.")],
     output: Annotated[str | None, typer.Option(help="The sheet.", show_default="IMAGE's stem and -compare.png")] = None,
-    niter: Niter = None,
-    kappa: Annotated[list[float] | None, typer.Option(help="May be repeated.", show_default="10, 20 and 40")] = None,
-    gamma: Gamma = None,
-    option: Option = None,
-    coupling: Coupling = None,
+    filter: Annotated[str | None, typer.Option(help="Several strengths of this one.", show_default="all")] = None,
+    niter: Annotated[list[int] | None, NITER] = None,
+    kappa: Annotated[list[float] | None, KAPPA] = None,
+    gamma: Annotated[list[float] | None, GAMMA] = None,
+    option: Annotated[list[int] | None, OPTION] = None,
+    coupling: Annotated[list[str] | None, COUPLING] = None,
+    d: Annotated[list[int] | None, D] = None,
+    sigma_color: Annotated[list[float] | None, SIGMA_COLOR] = None,
+    sigma_space: Annotated[list[float] | None, SIGMA_SPACE] = None,
+    border: Annotated[list[str] | None, BORDER] = None,
+    sigma: Annotated[list[float] | None, SIGMA] = None,
+    kernel_size: Annotated[list[int] | None, KERNEL_SIZE] = None,
+    ksize: Annotated[list[int] | None, KSIZE] = None,
+    passes: Annotated[list[int] | None, PASSES] = None,
+    block_size: Annotated[list[int] | None, BLOCK_SIZE] = None,
+    c: Annotated[list[float] | None, C] = None,
     backend: Backend = None,
     zoom: Annotated[bool, typer.Option(help="Show the part that changes most enlarged, too.")] = True,
 ) -> None:
-    """Write a contact sheet of an image filtered with several strengths."""
+    """Write a contact sheet of an image under every filter, or under several strengths of one.
+
+    Without --filter each one takes those of the flags that are its own, with the defaults of suppress. Beside --filter
+    one flag may be repeated, for a picture of each of its values.
+    """
     with _on_one_line(), interrupts.ending_at_once():
-        given = {"niter": niter, "gamma": gamma, "option": option, "coupling": coupling}
-        kappas = kappa or [10.0, 20.0, 40.0]
+        given = {name: context.params[name] for name in _PARAMETERS if context.params[name]}
         target = compare.target_of(image, output)
-        interrupts.aside(lambda: compare.compare(image, target, kappas, given, backend, zoom))
+        cells = compare.all_filters(given) if filter is None else compare.strengths(filter, given)
+        interrupts.aside(lambda: compare.compare(image, target, cells, backend, zoom))
         say(shown(os.path.abspath(target)))
 
 

@@ -1,7 +1,8 @@
-"""`texfilters compare`: one image, several strengths, one sheet."""
+"""`texfilters compare`: one image, every filter or several strengths of one, one sheet."""
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,56 @@ from PIL import Image, ImageChops, ImageOps
 
 from texfilters.cli import filters, image_files
 from texfilters.cli.contact_sheet import Box, contact_sheet
-from texfilters.cli.messages import Refused, reason, shown
+from texfilters.cli.messages import Refused, reason, say, shown
 
-FILTER = "anisotropic-diffusion"
 COLUMNS = 4
 ZOOM = 4  # the enlarged part is a fourth of the image in width and in height
 _SMALLEST_TO_ZOOM = 128
+_LINE = 48  # characters of a label
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture of the sheet, beside the original."""
+
+    filter: str
+    parameters: Mapping[str, Any]
+    varied: str | None = None  # the parameter in which the cells differ, where it is not the filter
+
+    def label(self) -> str:
+        """The filter and what is varied, then its other parameters, without words that are left at their defaults."""
+        flags = filters.FILTERS[self.filter].flags
+        title, words = self.filter, []
+        for name, value in {**flags, **self.parameters}.items():
+            word = f"{name} {filters.written(value)}"
+            if name == self.varied:
+                title += f", {word}"
+            elif value != flags[name] or not isinstance(value, str | None):
+                words.append(word)
+        commas = [f"{word}," for word in words[:-1]] + words[-1:]
+        return "\n".join([title, *filters.in_lines(commas, _LINE)])
+
+
+def all_filters(given: Mapping[str, Sequence[Any]]) -> list[Cell]:
+    """Each filter once, with those of the flags that it takes."""
+    for name, values in given.items():
+        if len(values) > 1:
+            raise Refused(f"{filters.flag(name)} may be repeated beside --filter only")
+    return [
+        Cell(name, {flag: values[0] for flag, values in given.items() if flag in filter.flags})
+        for name, filter in filters.FILTERS.items()
+    ]
+
+
+def strengths(filter: str, given: Mapping[str, Sequence[Any]]) -> list[Cell]:
+    """One filter, once for every value of the flag that is repeated, or else of the flag that is its strength."""
+    repeated = [name for name, values in given.items() if len(values) > 1]
+    if len(repeated) > 1:
+        raise Refused(f"one flag may be repeated, got {' and '.join(map(filters.flag, repeated))}")
+    strength, usual = filters.named(filter).strength
+    varied = repeated[0] if repeated else strength
+    fixed = {name: values[0] for name, values in given.items() if name != varied}
+    return [Cell(filter, {**fixed, varied: value}, varied) for value in given.get(varied, usual)]
 
 
 def target_of(source: str, output: str | None) -> str:
@@ -34,26 +79,29 @@ def target_of(source: str, output: str | None) -> str:
     return target
 
 
-def compare(
-    source: str, target: str, kappas: Sequence[float], given: Mapping[str, Any], backend: str | None, zoom: bool
-) -> None:
-    """Write the sheet: the image as it is, then once for every kappa."""
-    functions = [filters.choose(FILTER, {**given, "kappa": kappa}, backend) for kappa in kappas]
-    flags = {**filters.FILTERS[FILTER].flags, **{flag: value for flag, value in given.items() if value is not None}}
-    common = ", ".join(f"{flag} {value}" for flag, value in flags.items() if flag != "kappa" and value != "none")
+def compare(source: str, target: str, cells: Sequence[Cell], backend: str | None, zoom: bool) -> None:
+    """Write the sheet: the image as it is, then filtered for every cell."""
+    functions = [filters.choose(cell.filter, cell.parameters, backend) for cell in cells]
     try:
         original = image_files.read(source)
-        shown_first = _upright(original.image, original)
-        pictures = [(f"original\n{shown_first.width} x {shown_first.height}", shown_first)]
-        for kappa, function in zip(kappas, functions, strict=True):
-            pictures.append((f"kappa {kappa:g}\n{common}", _upright(filters.apply(function, original.image), original)))
+        before = _upright(original.image, original)
+        pictures = [(f"original\n{before.width} x {before.height}", before)]
+        for cell, function in zip(cells, functions, strict=True):
+            try:
+                filtered = filters.apply(function, original.image)
+            except filters.WrongColors as error:
+                if cell.varied:
+                    raise
+                say(f"texfilters: {shown(source)}: {error}: left out", error=True)
+                continue
+            pictures.append((cell.label(), _upright(filtered, original)))
     except Exception as error:  # decoders raise whatever they like
         raise Refused(f"{shown(source)}: {reason(error)}", code=1) from error
     rows = -(-len(pictures) // COLUMNS)
     columns = -(-len(pictures) // rows)
     sheet = contact_sheet(
         [pictures[i : i + columns] for i in range(0, len(pictures), columns)],
-        zoom=_where_it_changes(pictures[0][1], pictures[-1][1]) if zoom else None,
+        zoom=_where_it_changes(before, [after for _, after in pictures[1:]]) if zoom else None,
     )
     try:
         icc_profile = original.icc_profile if original.image.mode in ("RGB", "RGBA") else None
@@ -71,13 +119,15 @@ def _upright(image: Image.Image, original: image_files.Picture) -> Image.Image:
     return ImageOps.exif_transpose(shown_as)
 
 
-def _where_it_changes(before: Image.Image, after: Image.Image) -> Box | None:
-    """The part in which the two differ most, as fractions of the image; None for an image too small to enlarge."""
+def _where_it_changes(before: Image.Image, after: Sequence[Image.Image]) -> Box | None:
+    """The part in which they differ most from the original, as fractions of it; None for an image too small for one."""
     if min(before.size) < _SMALLEST_TO_ZOOM:
         return None
     cells = 8 * ZOOM
-    difference = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).convert("L")
-    change = np.asarray(difference.resize((cells, cells), Image.Resampling.BOX), dtype=np.float64)
+    change = np.zeros((cells, cells))
+    for image in after:
+        difference = ImageChops.difference(before.convert("RGB"), image.convert("RGB")).convert("L")
+        change += np.asarray(difference.resize((cells, cells), Image.Resampling.BOX))
     windows = np.lib.stride_tricks.sliding_window_view(change, (cells // ZOOM, cells // ZOOM)).sum((-2, -1))
     top, left = np.unravel_index(int(windows.argmax()), windows.shape)
     return left / cells, top / cells, left / cells + 1 / ZOOM, top / cells + 1 / ZOOM

@@ -12,7 +12,11 @@ _WHITE = (255, 255, 255)
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[tuple[str, Image.Image]]], *, cell: int = 360, zoom: Box | None = None
+    rows: Sequence[Sequence[tuple[str, Image.Image]]],
+    *,
+    cell: int = 360,
+    zoom: Box | None = None,
+    text: int | None = None,
 ) -> Image.Image:
     """Draw rows of labelled pictures on white, all cells of one size.
 
@@ -20,6 +24,7 @@ def contact_sheet(
         rows: lists of (label, picture); lines of a label after the first are set smaller and paler.
         cell: the longest side of a drawn picture in pixels; larger ones are shrunk, much smaller ones enlarged.
         zoom: a part, in fractions of a picture, that is drawn enlarged below each of them and marked in it.
+        text: the size in pixels of the first line of a label; None is an 18th of the cell.
     Returns: an RGB image.
     """
     flat = [entry for row in rows for entry in row]
@@ -30,7 +35,8 @@ def contact_sheet(
     height = max(picture.height for picture in drawn.values())
 
     gap, margin = cell // 18, cell // 9
-    headers = [_header_height(row, cell) for row in rows]
+    sizes = _sizes(text or max(12, cell // 18))
+    headers = [_header_height(row, sizes) for row in rows]
     block = height + (height + gap // 2 if zoom else 0)
     columns = max(len(row) for row in rows)
     size = (columns * (width + gap) - gap, sum(headers) + len(rows) * (block + 2 * gap) - 2 * gap)
@@ -41,7 +47,7 @@ def contact_sheet(
         for i, (label, picture) in enumerate(row):
             x, top = margin + i * (width + gap), y + header
             small = drawn[id(picture)]
-            _draw_label(draw, x, y, label, width, cell)
+            _draw_label(draw, x, y, label, width, sizes)
             sheet.paste(small, (x, top))
             if zoom:
                 _draw_frame(draw, x, top, _pixels(zoom, small))
@@ -52,18 +58,18 @@ def contact_sheet(
     return sheet
 
 
-def _sizes(cell: int) -> tuple[int, int]:
+def _sizes(text: int) -> tuple[int, int]:
     """The sizes of type of a label's first line and of the others."""
-    return max(12, cell // 18), max(10, cell // 24)
+    return text, max(10, round(0.75 * text))
 
 
-def _header_height(row: Sequence[tuple[str, Image.Image]], cell: int) -> int:
-    first, other = _sizes(cell)
+def _header_height(row: Sequence[tuple[str, Image.Image]], sizes: tuple[int, int]) -> int:
+    first, other = sizes
     return round(1.7 * first) + max((label.count("\n") for label, _ in row), default=0) * round(1.5 * other)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, x: int, y: int, label: str, width: int, cell: int) -> None:
-    first, other = _sizes(cell)
+def _draw_label(draw: ImageDraw.ImageDraw, x: int, y: int, label: str, width: int, sizes: tuple[int, int]) -> None:
+    first, other = sizes
     baseline = y + first
     for number, line in enumerate(label.split("\n")):
         size = other if number else first

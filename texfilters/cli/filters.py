@@ -1,7 +1,8 @@
 """The filters that the command line offers, and how one is applied to an image."""
 
 import functools
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,27 +17,78 @@ from texfilters.cli.messages import Refused, reason
 
 @dataclass(frozen=True)
 class Filter:
-    function: Callable[..., Tensor]
+    function: Callable[..., Tensor]  # on [C, H, W]
     flags: Mapping[str, Any]  # the function's parameters that the command line offers, with its defaults for 0..255
+    strength: tuple[str, tuple[Any, ...]]  # the flag that `compare` varies unless it is told another, and its values
+
+
+class WrongColors(ValueError):
+    """The filter has no meaning for images of these colors."""
+
+
+def _cartoon(image: Tensor, **parameters: Any) -> Tensor:
+    """A gray image is taken as R = G = B, and is gray afterwards."""
+    channels = image.shape[-3]
+    if channels not in (1, 3):
+        raise WrongColors(f"cartoon takes gray and RGB images, got {'CMYK' if channels == 4 else channels}")
+    return texfilters.cartoonize(image.expand(3, -1, -1), **parameters)[:channels]
 
 
 FILTERS = {
     "anisotropic-diffusion": Filter(
         texfilters.anisotropic_diffusion,
         {"niter": 20, "kappa": 20.0, "gamma": 0.1, "option": 1, "coupling": "none"},
+        ("kappa", (10.0, 20.0, 40.0)),
+    ),
+    "bilateral": Filter(
+        texfilters.bilateral_filter,
+        {"d": 9, "sigma_color": 75.0, "sigma_space": 75.0, "border": "reflect101"},
+        ("sigma_color", (40.0, 75.0, 150.0)),
+    ),
+    "gaussian": Filter(
+        texfilters.gaussian_blur,
+        {"sigma": 2.0, "kernel_size": None, "border": "reflect101"},
+        ("sigma", (1.0, 2.0, 4.0)),
+    ),
+    "median": Filter(texfilters.median_blur, {"ksize": 5}, ("ksize", (3, 5, 9))),
+    "cartoon": Filter(
+        _cartoon,
+        # sigma_color and c in so many words: the function's own defaults for 16 bits, in float32, are for 0..1.
+        {"d": 9, "sigma_color": 300.0, "sigma_space": 300.0, "passes": 1, "ksize": 7, "block_size": 9, "c": 9.0},
+        ("c", (5.0, 9.0, 15.0)),
     ),
 }
 
 
-def choose(name: str, given: Mapping[str, Any], backend: str | None = None) -> Callable[[Tensor], Tensor]:
-    """The filter with the flags that were given (None: its default), tried on one pixel so that a wrong value shows."""
+def flag(name: str) -> str:
+    """How a parameter is spelled on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def written(value: Any) -> str:
+    """A parameter's value, as short as it can be read."""
+    return "auto" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_lines(words: Iterable[str], width: int) -> list[str]:
+    """Words such as `kappa 20`, in lines between them."""
+    text = " ".join(word.replace(" ", "~") for word in words)
+    return [line.replace("~", " ") for line in textwrap.wrap(text, width, break_on_hyphens=False)]
+
+
+def named(name: str) -> Filter:
     if name not in FILTERS:
         raise Refused(f"filter must be one of {', '.join(map(repr, FILTERS))}, got {name!r}")
-    flags = FILTERS[name].flags
-    given = {flag: value for flag, value in given.items() if value is not None}
-    for flag in given:
-        if flag not in flags:
-            raise Refused(f"{flag} is no parameter of {name}, which takes {', '.join(flags)}")
+    return FILTERS[name]
+
+
+def choose(name: str, given: Mapping[str, Any], backend: str | None = None) -> Callable[[Tensor], Tensor]:
+    """The filter with the flags that were given (None: its default), tried on one pixel so that a wrong value shows."""
+    flags = named(name).flags
+    given = {parameter: value for parameter, value in given.items() if value is not None}
+    for parameter in given:
+        if parameter not in flags:
+            raise Refused(f"{flag(parameter)} is no flag of {name}, which takes {', '.join(map(flag, flags))}")
     chosen = functools.partial(FILTERS[name].function, **{**flags, **given}, backend=backend)
     try:
         chosen(torch.zeros(1, 1, 1, dtype=torch.uint8))
