@@ -117,7 +117,7 @@ def table(rows: list[dict[str, Any]], threads: int) -> Table:
     """What fits 100 columns; the quartiles are shown as their distance in percent of the median."""
     grid = Table(title=f"{rows[0]['part']}, {threads} threads", title_justify="left", **_PLAIN)
     grid.add_column("", no_wrap=True)
-    for heading in ("peer", "ms", "iqr %", "x first", "max err", "equal %", "= cv2 %", "MB", "n"):
+    for heading in ("peer", "ms", "iqr %", "x first", "max err", "differ %", "from cv2 %", "MB", "n"):
         grid.add_column(heading, justify="right", no_wrap=True)
     first: dict[tuple, float] = {}
     for row in rows:
@@ -130,7 +130,7 @@ def table(rows: list[dict[str, Any]], threads: int) -> Table:
             "" if low is None else f"{100 * (high - low) / row['ms']:.2g}",
             f"{first.setdefault(key, row['ms']) / row['ms']:.3g}",
             _short(row.get("error_max"), 2) + ("" if row["same_scheme"] else "*"),
-            *(_percent(row.get(key)) for key in ("equal", "equal_to_cv2")),
+            *(_percent(row.get(key)) for key in ("differing", "differing_from_cv2")),
             _short(row["peak_mb"], 3),
             str(row["rounds"] * row["calls_a_round"]),
         )
@@ -142,7 +142,7 @@ def _short(value: float | None, digits: int) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.5g}"
+    return "" if share is None else f"{100 * share:.3g}"
 
 
 if __name__ == "__main__":

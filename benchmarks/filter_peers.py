@@ -44,12 +44,12 @@ class Case:
         difference = (result.double() - truth[..., :rows, :]).abs()
         errors: dict[str, float | None] = {"error_max": difference.max().item(), "error_mean": difference.mean().item()}
         if result.dtype == torch.uint8:
-            errors["equal"] = share(result == truth[..., :rows, :].round())
+            errors["differing"] = share(result != truth[..., :rows, :].round())
         if peer.name == "texfilters" and self.of_opencv is not None:
             theirs = self.of_opencv[..., :rows, :]
             errors["from_cv2"] = (result.double() - theirs).abs().max().item()
             if result.dtype == torch.uint8:
-                errors["equal_to_cv2"] = share(result == theirs)
+                errors["differing_from_cv2"] = share(result != theirs)
         return errors
 
     @functools.cached_property
@@ -60,8 +60,8 @@ class Case:
         return TRUE_ROWS if self.image.shape[-2] > 512 else self.image.shape[-2]
 
 
-def share(equal: Tensor) -> float:
-    return equal.double().mean().item()
+def share(chosen: Tensor) -> float:
+    return chosen.double().mean().item()
 
 
 def texfilters_native(case: Case) -> Callable[[], Tensor]:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ TARGETS = (
 )
 
 
-def images(case: Case, device: str) -> tuple[Tensor, str]:
+def images(case: Any, device: str) -> tuple[Tensor, str]:
     """In 0..255, in the dtype of the case, and what they show: "photos", or "drawn" where scikit-image is missing."""
     try:
         import photos

@@ -40,7 +40,7 @@ class Case:
         }
 
     def truth(self) -> Tensor:
-        """The reference in float64, in bands: a step looks one row further, so `niter` more on each side make it exact."""
+        """The reference in float64, in bands: a step looks a row further, so `niter` more make it exact."""
         image, rows = self.image.double(), 128
         if self.ndim == 3 or image.shape[-2] <= 2 * rows:
             bands = [(0, 0, None)]
