@@ -33,6 +33,7 @@ def images_that_fit(images: int, bytes_each: float, device: str) -> int:
     """In half of the memory that is free, at least one."""
     if device == "cpu":
         return images
+    torch.cuda.empty_cache()  # what torch keeps for later counts as taken
     return max(1, min(images, int(0.5 * torch.cuda.mem_get_info()[0] / bytes_each)))
 
 

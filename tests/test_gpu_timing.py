@@ -255,7 +255,7 @@ class TestFilters:
         ours = rows["native"]
         assert ours["error_ok"], ours
         assert ours["share_of_bound"] == pytest.approx(ours["bound_ms"] / ours["ms"], rel=2e-3)
-        assert ours["why_no_graph"] == "RuntimeError: no graphs here"
+        assert ours.get("why_no_graph") == ("RuntimeError: no graphs here" if case.small else None)
         for row in rows.values():
             assert row["ms"] is not None, row
             assert row["images"] == 3
