@@ -88,11 +88,12 @@ cuda-check: setup
 
 bench: export TEXFILTERS_REQUIRE ?= native
 bench: setup
-	$(PYTEST) benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-group-by=func
+	$(PYTEST) benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
 
 tables: export TEXFILTERS_REQUIRE ?= native
 tables: setup
 	$(BIN)/python benchmarks/cpu_diffusion.py
+	$(BIN)/python benchmarks/cpu_filters.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

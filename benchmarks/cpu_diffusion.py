@@ -28,6 +28,7 @@ from peers import Case, Peer
 
 Entries = list[tuple[Case, Peer]]
 RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "numpy", "MedPy", "opencv-contrib-python-headless", "scikit-image")
 _PLAIN: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "padding": (0, 1, 0, 0)}
 
 
@@ -86,7 +87,7 @@ def main() -> None:
 
 def measured(available: dict, only: list[str] | None, rounds: int, console: Console) -> dict[str, Any]:
     os.environ.pop("TEXFILTERS_ISA", None)
-    result = machine.describe()
+    result = machine.describe(PACKAGES)
     threads = sorted({1, machine.cores()})
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []

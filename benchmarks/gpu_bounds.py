@@ -1,11 +1,19 @@
-"""How fast diffusion could be on a GPU: what there is to do, over the rates of the units that do it."""
+"""How fast a filter could be on a GPU: what there is to do, over the rates of the units that do it."""
 
+import math
 from dataclasses import dataclass
+
+from filter_cases import Filter, bilateral, median
 
 SPECIAL = 16  # special functions (ex2, rcp) a clock and multiprocessor, from sm_75 on
 # Threads that start an instruction, a clock and multiprocessor: four schedulers with a warp each. Those of sm_75 and
 # sm_80 have half as many units for float32, which is what nearly all the instructions are.
 ISSUED, ISSUED_HALF = 128, 64
+SHARED = 32  # words out of shared memory a clock and multiprocessor
+MINMAX = 64  # minima or maxima of two 16 bit pairs a clock and multiprocessor
+# Minima and maxima a pixel, of networks that share what neighboring columns have in common. 3 takes so few that memory
+# bounds it; 5 and 7 are what the kernels were planned with.
+MEDIAN = {3: 18, 5: 90, 7: 100}
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,10 @@ def bounds(work: Work, rates: Rates) -> dict[str, float]:
     """
     result = {}
     if rates.clock_mhz:
-        clocks_per_ms = rates.multiprocessors * rates.clock_mhz * 1e3
+        clocks_per_ms = _clocks_per_ms(rates)
         if work.special:
             result["special functions"] = work.edges / SPECIAL / clocks_per_ms
-        issued = ISSUED_HALF if rates.capability in ((7, 5), (8, 0)) else ISSUED
-        result["issue"] = work.edges * (4 * work.channels + 1) / issued / clocks_per_ms
+        result["issue"] = work.edges * (4 * work.channels + 1) / _issued(rates) / clocks_per_ms
     if rates.copy_gb_s:
         result["memory"] = work.bytes_once / (rates.copy_gb_s * 1e6)
     return result
@@ -66,3 +73,52 @@ def bounds(work: Work, rates: Rates) -> dict[str, float]:
 def launched_bound(work: Work, rates: Rates) -> float | None:
     """Milliseconds of memory traffic with one launch an iteration, which reads and writes every pixel in float32."""
     return 8 * work.pixel_steps / (rates.copy_gb_s * 1e6) if rates.copy_gb_s else None
+
+
+def filter_bounds(filter: Filter, shape: tuple[int, ...], dtype: str, rates: Rates) -> dict[str, float]:
+    """Milliseconds by what limits a filter on images of that shape; empty where the clock or bandwidth is unknown."""
+    size = {"uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4}[dtype]
+    pixels = shape[0] * math.prod(shape[2:])
+    written = 1 if filter.function == "rgb_to_gray" else filter.channels
+    result = {}
+    if rates.copy_gb_s:
+        result["memory"] = size * pixels * (filter.channels + written) / (rates.copy_gb_s * 1e6)
+    if rates.clock_mhz:
+        rate = {"special functions": SPECIAL, "issue": _issued(rates), "shared memory": SHARED, "min and max": MINMAX}
+        for unit, operations in _operations(filter, dtype).items():
+            result[unit] = pixels * operations / rate[unit] / _clocks_per_ms(rates)
+    return result
+
+
+def _operations(filter: Filter, dtype: str) -> dict[str, float]:
+    """Of a pixel, the least that the arithmetic takes by unit, where it could pass what the memory takes.
+
+    A neighbor in the bilateral window takes, in uint8, the distance in one instruction for all channels, a weight out
+    of a table in shared memory, its sum and one fused multiply-add a channel; in floating point a subtraction and a
+    fused multiply-add a channel, the sum of the distances, the square, the exponent, a special function, and the sum.
+    """
+    if filter.function == "bilateral_filter":
+        radius = filter.arguments["d"] // 2
+        taps = sum(y * y + x * x <= radius**2 for y in range(-radius, radius + 1) for x in range(-radius, radius + 1))
+        if dtype == "uint8":
+            return {"issue": taps * (filter.channels + 3), "shared memory": taps}
+        return {"issue": taps * (3 * filter.channels + 3), "special functions": taps}
+    if filter.function == "median_blur" and dtype == "uint8" and filter.arguments["ksize"] in MEDIAN:
+        pairs = filter.channels * MEDIAN[filter.arguments["ksize"]] / 2
+        return {"issue": pairs, "min and max": pairs}
+    if filter.function == "cartoonize" and dtype == "uint8":
+        color, lines = (_operations(part, dtype) for part in (bilateral(9, 3), median(7)))
+        return {
+            "issue": color["issue"] + lines["issue"],
+            "shared memory": color["shared memory"],
+            "min and max": lines["min and max"],
+        }
+    return {}
+
+
+def _clocks_per_ms(rates: Rates) -> float:
+    return rates.multiprocessors * (rates.clock_mhz or 0.0) * 1e3
+
+
+def _issued(rates: Rates) -> int:
+    return ISSUED_HALF if rates.capability in ((7, 5), (8, 0)) else ISSUED

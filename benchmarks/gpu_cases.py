@@ -1,8 +1,10 @@
 """What the GPU report times, the most important first, and what it is to reach."""
 
+import functools
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +89,7 @@ TARGETS = (
 )
 
 
-def images(case: Case, device: str) -> tuple[Tensor, str]:
+def images(case: Any, device: str) -> tuple[Tensor, str]:
     """In 0..255, in the dtype of the case, and what they show: "photos", or "drawn" where scikit-image is missing."""
     try:
         import photos
@@ -103,10 +105,15 @@ def _photos(photos, shape: tuple[int, ...]) -> Tensor:
         return photos.volume(shape[-1]).expand(shape)
     if shape[-1] >= 1024:
         return photos.mosaic(shape[-1])[:, : shape[1]].expand(shape)
-    # Cutting takes the CPU some milliseconds a crop; mirrored they are others again.
-    crops = photos.batch(-(-shape[0] // 4), max(shape[-2:]))
+    crops = _crops(photos, -(-shape[0] // 4), max(shape[-2:]))
     mirrored = torch.cat([crops, crops.flip(-1), crops.flip(-2), crops.flip(-1, -2)])
     return mirrored[: shape[0], : shape[1], : shape[2], : shape[3]].contiguous()
+
+
+@functools.cache
+def _crops(photos, count: int, size: int) -> Tensor:
+    """Cutting takes the CPU some milliseconds a crop; mirrored they are others again."""
+    return photos.batch(count, size)
 
 
 def _drawn(shape: tuple[int, ...]) -> Tensor:

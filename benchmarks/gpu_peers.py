@@ -1,13 +1,16 @@
 """Who diffuses on a GPU, each as a user would call it: image in, image of the same dtype out."""
 
 import math
+import statistics
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 import texfilters
-from gpu_cases import Case
+from gpu_bounds import Rates, bounds, launched_bound, work
+from gpu_cases import ERROR_BOUND, ROUNDING, Case
+from gpu_job import Job, Row, images_that_fit, rounded, some
 from texfilters import _backends, reference
 
 KAPPA, GAMMA = 20.0, 0.1
@@ -15,10 +18,46 @@ KAPPA, GAMMA = 20.0, 0.1
 _TEMPORARIES = 14
 
 
-def absence(name: str, device: str) -> str | None:
+def described(case: Case, name: str) -> Row:
+    niter = "0 for half, else 10..20" if case.mixed and not name.endswith("all at 20") else 20
+    return {
+        "case": case.name,
+        "peer": name,
+        "function": "anisotropic_diffusion",
+        "shape": list(case.shape),
+        "dtype": case.dtype,
+        "option": case.option,
+        "coupling": case.coupling,
+        "niter": niter,
+        "ms": None,
+        "images_per_s": None,
+    }
+
+
+def absence(name: str, case: Case, device: str) -> str | None:
     """Why a contender cannot run there; None if it can."""
     backend = name.partition(",")[0]
     return _backends._absence(backend, device) if backend in _backends.BACKENDS else None
+
+
+def job(name: str, case: Case, device: str) -> Job:
+    run, niter = contender(name, case, device)
+    size = torch.empty((), dtype=getattr(torch, case.dtype)).element_size()
+    todo = work(
+        (len(niter), *case.shape[1:]), int(niter.sum()),
+        ndim=case.ndim, option=case.option, coupling=case.coupling, element_size=size,
+    )  # fmt: skip
+
+    def extra(rates: Rates) -> Row:
+        return {"a_launch_an_iteration_ms": rounded(launched_bound(todo, rates))}
+
+    return Job(
+        run,
+        len(niter),
+        lambda image, result: errors(case, image, result, niter),
+        lambda rates: bounds(todo, rates),
+        extra,
+    )
 
 
 def contender(name: str, case: Case, device: str) -> tuple[Callable[[Tensor], Tensor], Tensor]:
@@ -26,12 +65,27 @@ def contender(name: str, case: Case, device: str) -> tuple[Callable[[Tensor], Te
     niter = case.niter()
     backend, _, all_at_20 = name.partition(", ")
     if name.startswith("torch"):
-        niter, backend = niter[: _images_that_fit(case, device)], "reference"
+        bytes_each = 4 * _TEMPORARIES * math.prod(case.shape[1:])
+        niter, backend = niter[: images_that_fit(case.shape[0], bytes_each, device)], "reference"
     if name == "torch.compile":
         return _compiled(case, device), torch.full_like(niter, 20)
     if all_at_20 or not case.mixed:
         return _texfilters(case, backend, 20), torch.full_like(niter, 20)
     return _texfilters(case, backend, niter), niter
+
+
+def errors(case: Case, image: Tensor, result: Tensor, niter: Tensor) -> Row:
+    """Against the definition in float64, in grey levels, on the first, the middle and the last image of the batch."""
+    differences = [
+        (result[i : i + 1].double() - truth(image[i : i + 1], niter[i : i + 1], case)).abs() for i in some(len(image))
+    ]
+    largest = max(d.max().item() for d in differences)
+    return {
+        "error_max": rounded(largest),
+        "error_mean": rounded(statistics.mean(d.mean().item() for d in differences)),
+        "error_bound": ROUNDING[case.dtype] + ERROR_BOUND,
+        "error_ok": largest <= ROUNDING[case.dtype] + ERROR_BOUND,
+    }
 
 
 def truth(image: Tensor, niter: Tensor, case: Case) -> Tensor:
@@ -58,10 +112,3 @@ def _compiled(case: Case, device: str) -> Callable[[Tensor], Tensor]:
         return u if u.dtype == image.dtype else finish(u, image.dtype)
 
     return run
-
-
-def _images_that_fit(case: Case, device: str) -> int:
-    if device == "cpu":
-        return case.shape[0]
-    free = torch.cuda.mem_get_info()[0]
-    return max(1, min(case.shape[0], int(0.5 * free / (4 * _TEMPORARIES * math.prod(case.shape[1:])))))

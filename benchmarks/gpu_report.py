@@ -28,13 +28,14 @@ import torch  # noqa: E402
 
 import gpu_parts  # noqa: E402
 import machine  # noqa: E402
-from gpu_cases import CASES, TARGETS  # noqa: E402
+from gpu_filters import ALL_CASES, ALL_TARGETS, FilterCase  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Seconds of the default limit. What a part does not need goes to those after it.
-SHARES = {"build": 150.0, "tests": 130.0, "timings": 130.0, "sanitize": 60.0}
+SHARES = {"build": 130.0, "tests": 130.0, "timings": 160.0, "sanitize": 50.0}
 TO_FINISH = 9.0  # seconds to end the last part's processes and to write
 TARGETED = "H200"  # the device that the targets are set for
+FILTERS = {case.filter.function for case in ALL_CASES if isinstance(case, FilterCase)}
 _PACKAGES = ("torch", "triton", "numpy", "scikit-image", "kornia", "cupy-cuda13x", "cvcuda-cu13")
 
 Result = dict[str, Any]
@@ -97,7 +98,7 @@ def _driver() -> str | None:
 def targets(rows: list[Result], device: str) -> list[Result]:
     """What was to be reached beside what was; `met` is None for another device, and where nothing was measured."""
     found = []
-    for target in TARGETS:
+    for target in ALL_TARGETS:
         row = next((r for r in rows if (r["case"], r["peer"]) == (target.case, target.peer)), {})
         value = row.get(target.key)
         met = target.met(value) if TARGETED in device else None
@@ -128,7 +129,10 @@ def table(result: Result) -> str:
         lines += [f"  {f['test']}: {f['text'].splitlines()[0][:110]}" for f in found.get("failures", [])[:8]]
     headings = ("", "", "ms", "images/s", "graph", "bound", "share", "error", "MB")
     lines.append("{:24}{:19}{:>8}{:>11}{:>8}{:>8}{:>7}{:>9}{:>9}".format(*headings))
-    for row in result.get("rows", []):
+    rows = result.get("rows", [])
+    for row in rows:
+        if row.get("function") in FILTERS:
+            continue
         if row["ms"] is None:
             lines.append(f"{row['case']:24}{row['peer']:19}{row['why'].splitlines()[0][:70]}")
             continue
@@ -137,11 +141,38 @@ def table(result: Result) -> str:
             f"{_short(row['bound_ms']):>8}{_short(row['share_of_bound'], 2):>7}{_short(row['error_max'], 2):>9}"
             f"{_short(row['peak_mb']):>9}"
         )
+    lines += _filter_lines([row for row in rows if row.get("function") in FILTERS])
     for target in result.get("targets", []):
         goal = f">= {target['at_least']:,}" if "at_least" in target else f"<= {target['at_most']}"
         met = {True: "met", False: "MISSED", None: "open"}[target["met"]]
         lines.append(f"{target['case']}, {target['peer']}: {target['key']} {target['measured']}, to be {goal}: {met}")
     return "\n".join(lines)
+
+
+def _filter_lines(rows: list[Result]) -> list[str]:
+    """A case a line: the native kernel, then how long the others took."""
+    cases: dict[str, list[Result]] = {}
+    for row in rows:
+        cases.setdefault(row["case"], []).append(row)
+    lines = []
+    for name, contenders in cases.items():
+        said = []
+        for row in contenders:
+            fewer = f" for {row['images']}" if row["ms"] and row["images"] != row["shape"][0] else ""
+            said.append(
+                f"{row['peer']} " + (_short(row["ms"], 4) + fewer if row["ms"] else row["why"].splitlines()[0][:40])
+            )
+        ours = contenders[0]
+        facts = {
+            "graph": "graph_ms",
+            "bound": "bound_ms",
+            "error": "error_max",
+            "differing": "differing",
+            "MB": "peak_mb",
+        }
+        said += [f"{what} {_short(ours[key])}" for what, key in facts.items() if ours.get(key) is not None]
+        lines.append(f"{name}: {', '.join(said)}"[:300])
+    return lines
 
 
 def _short(value: float | None, digits: int = 3) -> str:
@@ -159,7 +190,7 @@ def path_of(out: Path | None, only: list[str] | None, device: str) -> Path | Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="PART", choices=SHARES, help=f"some of {', '.join(SHARES)}")
-    parser.add_argument("--cases", nargs="+", metavar="NAME", choices=[c.name for c in CASES], help="some timings")
+    parser.add_argument("--cases", nargs="+", metavar="NAME", choices=[c.name for c in ALL_CASES], help="some timings")
     parser.add_argument("--limit", type=float, default=480, help="seconds until the end (default %(default)s)")
     parser.add_argument("--out", type=Path, help="where the JSON goes: a file, or a folder that is there")
     parser.add_argument("--logs", type=Path, help="a folder for what every part printed")

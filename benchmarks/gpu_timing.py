@@ -21,26 +21,27 @@ import torch
 from torch import Tensor
 
 import gpu_clock
+import gpu_filter_peers
 import gpu_peers
-from gpu_bounds import Rates, bounds, launched_bound, work
-from gpu_cases import CASES, ERROR_BOUND, OURS, ROUNDING, Case, images, libraries
+from gpu_bounds import Rates
+from gpu_cases import OURS, Case, images, libraries
+from gpu_filters import ALL_CASES, FilterCase
+from gpu_job import Job, Row, rounded
 
 TURNS = 5
-SAMPLED = 500.0  # ms of a contender's samples, all turns together
+SAMPLED = 300.0  # ms of a contender's samples, all turns together
 SAMPLES = (5, 100)  # at least and at most
 SHORTEST = 1.0  # ms; quicker calls are repeated within a sample
 OUT_OF_CACHE = 3  # times the L2 that inputs and results rotate through
 NEEDED = {"torch.compile": 40.0}  # seconds that must be left for a contender to be started
 NEEDED_AT_LEAST = 3.0
 
-Row = dict[str, Any]
-
 
 @dataclass
 class Contender:
     name: str
-    call: Callable[[], Tensor]  # on the next of its inputs
-    niter: Tensor
+    call: Callable[[], Any]  # on the next of its inputs
+    job: Job
     facts: Row
     host_ms: float
     calls: int
@@ -50,21 +51,22 @@ class Contender:
 
 
 def measure(
-    case: Case, timer: Any, clock: Any, rates: Rates, left: Callable[[], float], device: str, l2: int
+    case: Case | FilterCase, timer: Any, clock: Any, rates: Rates, left: Callable[[], float], device: str, l2: int
 ) -> list[Row]:
     """A row for each contender of a case, all in turns; one that cannot run has None for `ms`, and `why`."""
+    who = peers_of(case)
     image, content = images(case, device)
-    rows: dict[str, Row] = {name: described(case, name) | {"content": content} for name in case.peers}
+    rows: dict[str, Row] = {name: who.described(case, name) | {"content": content} for name in case.peers}
     contenders = []
     for name in case.peers:
-        why = gpu_peers.absence(name, torch.device(device).type)
+        why = who.absence(name, case, torch.device(device).type)
         if why is None and left() < NEEDED.get(name, NEEDED_AT_LEAST):
             why = "out of time"
         if why is not None:
             rows[name]["why"] = why
             continue
         try:
-            contenders.append(_warmed_up(case, name, image, timer, device, l2))
+            contenders.append(_warmed_up(case, name, who.job(name, case, device), image, timer, l2))
         except Exception as error:  # a contender that fails must not take the others' numbers along
             rows[name] |= {"why": f"{type(error).__name__}: {error}"[:500], "failed": True}
     for _ in range(TURNS):
@@ -75,50 +77,39 @@ def measure(
             contender.spans.append((start, time.monotonic()))
     for contender in contenders:
         mhz = clock.mhz(contender.spans)
-        rows[contender.name] |= timed(case, contender, rates, mhz)
+        rows[contender.name] |= timed(contender, rates, mhz)
     whole = rows.get("native, all at 20", {}).get("ms")
     if whole and rows["native"]["ms"]:
         rows["native"]["share_of_all_at_20"] = rounded(rows["native"]["ms"] / whole)
     return list(rows.values())
 
 
-def described(case: Case, name: str) -> Row:
-    niter = "0 for half, else 10..20" if case.mixed and not name.endswith("all at 20") else 20
-    return {
-        "case": case.name,
-        "peer": name,
-        "shape": list(case.shape),
-        "dtype": case.dtype,
-        "option": case.option,
-        "coupling": case.coupling,
-        "niter": niter,
-        "ms": None,
-        "images_per_s": None,
-    }
+def peers_of(case: Case | FilterCase) -> Any:
+    """The module of a case's contenders: described, absence, job."""
+    return gpu_filter_peers if isinstance(case, FilterCase) else gpu_peers
 
 
-def _warmed_up(case: Case, name: str, image: Tensor, timer: Any, device: str, l2: int) -> Contender:
+def _warmed_up(case: Case | FilterCase, name: str, job: Job, image: Tensor, timer: Any, l2: int) -> Contender:
     """The calls that are not in the samples: they compile, give error and memory, and tell how long a call takes."""
-    function, niter = gpu_peers.contender(name, case, device)
-    image = image[: len(niter)]
-    facts: Row = {"images": len(niter)}
+    image = image[: job.images]
+    facts: Row = {"images": job.images}
     start = time.perf_counter()
-    facts |= errors(case, image, function(image), niter)
+    facts |= job.errors(image, job.read(job.run(job.prepare(image))))
     if name == "torch.compile":
         facts["compile_s"] = rounded(time.perf_counter() - start)
 
     copies = max(1, min(512, math.ceil(OUT_OF_CACHE * l2 / (2 * image.nbytes))))
-    inputs = itertools.cycle([image, *(image.clone() for _ in range(copies - 1))])
-    results: collections.deque[Tensor] = collections.deque(maxlen=copies)  # so that they, too, come from elsewhere
+    inputs = itertools.cycle([job.prepare(image), *(job.prepare(image.clone()) for _ in range(copies - 1))])
+    results: collections.deque[Any] = collections.deque(maxlen=copies)  # so that they, too, come from elsewhere
 
-    def call() -> Tensor:
-        results.append(function(next(inputs)))
+    def call() -> Any:
+        results.append(job.run(next(inputs)))
         return results[-1]
 
     for _ in range(2):
         call()
     facts["buffers"] = copies
-    facts["peak_mb"] = rounded(timer.peak_mb(lambda: function(image)))
+    facts["peak_mb"] = rounded(timer.peak_mb(lambda: job.run(next(inputs)))) if job.by_torch else None
     once = max(timer.ms(call, 2), 1e-3)
     calls = max(1, min(32, math.ceil(SHORTEST / once)))
     host_ms = timer.host_ms(call, min(calls, 8))
@@ -129,59 +120,35 @@ def _warmed_up(case: Case, name: str, image: Tensor, timer: Any, device: str, l2
             facts["graph_ms"] = rounded(timer.graph_ms(call, min(calls, copies)))
         except Exception as error:
             facts |= {"graph_ms": None, "why_no_graph": f"{type(error).__name__}: {error}"[:300]}
-    return Contender(name, call, niter, facts, host_ms, calls, math.ceil(samples / TURNS))
+    return Contender(name, call, job, facts, host_ms, calls, math.ceil(samples / TURNS))
 
 
-def errors(case: Case, image: Tensor, result: Tensor, niter: Tensor) -> Row:
-    """Against the definition in float64, in grey levels, on the first, the middle and the last image of the batch."""
-    some = sorted({0, len(image) // 2, len(image) - 1})
-    differences = [
-        (result[i : i + 1].double() - gpu_peers.truth(image[i : i + 1], niter[i : i + 1], case)).abs() for i in some
-    ]
-    largest = max(d.max().item() for d in differences)
-    return {
-        "error_max": rounded(largest) if math.isfinite(largest) else None,
-        "error_mean": rounded(statistics.mean(d.mean().item() for d in differences)),
-        "error_bound": ROUNDING[case.dtype] + ERROR_BOUND,
-        "error_ok": largest <= ROUNDING[case.dtype] + ERROR_BOUND,
-    }
-
-
-def timed(case: Case, contender: Contender, rates: Rates, mhz: float | None) -> Row:
+def timed(contender: Contender, rates: Rates, mhz: float | None) -> Row:
     """Median and quartiles, throughput, and the bound at the clock that was read."""
     ms = statistics.median(contender.samples)
     quartiles = statistics.quantiles(contender.samples, n=4, method="inclusive")
-    images_timed = len(contender.niter)
-    size = torch.empty((), dtype=getattr(torch, case.dtype)).element_size()
-    todo = work(
-        (images_timed, *case.shape[1:]), int(contender.niter.sum()),
-        ndim=case.ndim, option=case.option, coupling=case.coupling, element_size=size,
-    )  # fmt: skip
     rates = Rates(rates.multiprocessors, rates.capability, mhz or rates.clock_mhz, rates.copy_gb_s)
-    limits = bounds(todo, rates)
+    limits = contender.job.bounds(rates)
     name = max(limits, key=limits.__getitem__) if limits else None
     return {
         **contender.facts,
         "ms": rounded(ms),
         "quartiles": [rounded(quartiles[0]), rounded(quartiles[2])],
         "samples": len(contender.samples),
-        "images_per_s": rounded(1e3 * images_timed / ms),
+        "images_per_s": rounded(1e3 * contender.job.images / ms),
         "clock_mhz": rounded(rates.clock_mhz),
         "clock_source": "the driver" if mhz else "a kernel that counts cycles",
         "bound": name,
         "bound_ms": rounded(limits[name]) if name else None,
         "share_of_bound": rounded(limits[name] / ms) if name else None,
         "bounds_ms": {key: rounded(value) for key, value in limits.items()},
-        "a_launch_an_iteration_ms": rounded(launched_bound(todo, rates)),
+        **contender.job.extra(rates),
     }
 
 
-def rounded(value: float | None) -> float | None:
-    """To four digits: more would be noise."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
-
-
-def run(cases: Sequence[Case], write: Callable[[Row], None], deadline: float, device: str = "cuda") -> None:
+def run(
+    cases: Sequence[Case | FilterCase], write: Callable[[Row], None], deadline: float, device: str = "cuda"
+) -> None:
     """All cases on the current GPU, in their order, until `deadline` by time.monotonic()."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     timer, clock = gpu_clock.CudaTimer(), gpu_clock.SmClock()
@@ -196,7 +163,8 @@ def run(cases: Sequence[Case], write: Callable[[Row], None], deadline: float, de
         write({"copy_gb_s": rounded(rates.copy_gb_s), "spin_mhz": rounded(rates.clock_mhz), "l2_mb": rounded(l2 / 1e6)})
         for case in cases:
             if left() < NEEDED_AT_LEAST:
-                write({"rows": [described(case, name) | {"why": "out of time"} for name in case.peers]})
+                who = peers_of(case)
+                write({"rows": [who.described(case, name) | {"why": "out of time"} for name in case.peers]})
                 continue
             write({"rows": measure(case, timer, clock, rates, left, device, l2)})
             torch.cuda.empty_cache()
@@ -210,7 +178,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120, help="what does not fit is left out")
     parser.add_argument("--out", type=Path, required=True, help="lines of JSON")
-    parser.add_argument("--cases", nargs="+", metavar="NAME", choices=[case.name for case in CASES], help="some cases")
+    parser.add_argument(
+        "--cases", nargs="+", metavar="NAME", choices=[case.name for case in ALL_CASES], help="some cases"
+    )
     arguments = parser.parse_args()
     deadline = time.monotonic() + arguments.seconds
     with arguments.out.open("w") as out:
@@ -221,7 +191,7 @@ def main() -> None:
             for row in record.get("rows", []):
                 print(f"{row['case']}: {row['peer']}: {row['ms']} ms {row.get('why', '')}", flush=True)
 
-        run([case for case in CASES if not arguments.cases or case.name in arguments.cases], write, deadline)
+        run([case for case in ALL_CASES if not arguments.cases or case.name in arguments.cases], write, deadline)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("torch", "numpy", "MedPy", "opencv-contrib-python-headless", "scikit-image")
 
-
-def describe() -> dict[str, Any]:
+def describe(package_names: Iterable[str]) -> dict[str, Any]:
     from texfilters import _backends  # gpu_report.py comes here before there is anything built
 
     return {
@@ -27,7 +25,7 @@ def describe() -> dict[str, Any]:
         "instruction_set": torch.ops.texfilters_native.instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": packages(_PACKAGES),
+        "packages": packages(package_names),
         "compiler": _backends.build_info().get("native", {}).get("compiler"),
     }
 

@@ -8,19 +8,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-import texfilters
-from peers import Case, Peer, as_tensor, set_threads
+from peers import Peer, set_threads
 
 SHORTEST_SAMPLE = 0.03  # seconds; quicker calls are repeated within a sample
 LONGEST_TURN = 3.0  # seconds for all samples of one contender; slower ones get fewer rounds
 HOPELESS = 4.0  # seconds a call; timed once, and with one thread only
 
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+class Case(Protocol):
+    """What is computed on which image; compared by identity."""
+
+    image: Tensor
+
+    def described(self, peer: Peer) -> dict[str, Any]: ...  # what a row says of it
+
+    def truth(self) -> Tensor | None: ...  # in float64; None where there is none
+
+    def errors(self, peer: Peer, output: Any, truth: Tensor | None) -> dict[str, float | None]: ...
 
 
 @dataclass
@@ -40,8 +51,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """One row for each entry and number of threads, all measured in turns."""
     torch.compiler.reset()
-    truths: dict[Case, Tensor] = {}
-    contenders = []
+    truths: dict[Case, Tensor | None] = {}
+    contenders: list[Contender] = []
     for count in sorted(threads):
         for case, peer in entries:
             slow = any(c.peer is peer and c.case is case and c.facts["first_s"] > HOPELESS for c in contenders)
@@ -71,24 +82,20 @@ def compare(
     return [_row(contender) for contender in contenders]
 
 
-def _warmed_up(case: Case, peer: Peer, threads: int, truths: dict[Case, Tensor], rounds: int) -> Contender:
-    """The first call, which is not timed: it gives the error, the peak memory and how long the samples will take."""
+def _warmed_up(case: Case, peer: Peer, threads: int, truths: dict[Case, Tensor | None], rounds: int) -> Contender:
+    """The calls that are not in the samples: they compile, give error and memory, and tell how long a call takes."""
     run = peer.prepare(case)
     facts: dict[str, Any] = {}
+    first = _seconds(run)
     if peer.compiles:
-        start = time.perf_counter()
-        run()
-        facts["compile_s"] = time.perf_counter() - start
-    start = time.perf_counter()
+        facts["compile_s"] = first
+    if peer.compiles or first < HOPELESS:
+        first = min(_seconds(run) for _ in range(3 if first < SHORTEST_SAMPLE else 1))
+    facts["first_s"] = first
     output, facts["peak_mb"] = peak_memory(run)
-    first = facts["first_s"] = time.perf_counter() - start
     if case not in truths:
-        truths[case] = truth(case)
-    difference = (as_tensor(output).double() - truths[case]).abs()
-    if not peer.same_scheme and min(case.image.shape[-2:]) > 2 * case.niter:
-        # cv2 reads stale memory beyond the border from the second iteration on, and that moves in a pixel at each.
-        difference = difference[..., case.niter : -case.niter, case.niter : -case.niter]
-    facts |= {"error_max": difference.max().item(), "error_mean": difference.mean().item()}
+        truths[case] = case.truth()
+    facts |= case.errors(peer, output, truths[case])
     repeats = max(1, math.ceil(SHORTEST_SAMPLE / first))
     fewest = 1 if first > HOPELESS else min(3, rounds)
     rounds = max(fewest, min(rounds, int(LONGEST_TURN / (first * repeats))))
@@ -96,26 +103,25 @@ def _warmed_up(case: Case, peer: Peer, threads: int, truths: dict[Case, Tensor],
 
 
 def _sample(contender: Contender) -> float:
+    return _seconds(contender.run, contender.repeats)
+
+
+def _seconds(run: Callable[[], Any], calls: int = 1) -> float:
+    """One of `calls` calls in a row."""
     start = time.perf_counter()
-    for _ in range(contender.repeats):
-        contender.run()
-    return (time.perf_counter() - start) / contender.repeats
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
 
 
 def _row(contender: Contender) -> dict[str, Any]:
-    case, peer = contender.case, contender.peer
+    peer = contender.peer
     facts = {key: rounded(value) for key, value in contender.facts.items() if key != "first_s"}
     return {
         "peer": peer.name,
         "instruction_set": peer.instruction_set,
         "threads": contender.threads,
-        "shape": list(case.image.shape),
-        "dtype": "uint8" if not peer.same_scheme else str(case.dtype).removeprefix("torch."),
-        "niter": case.niter,
-        "kappa": case.kappa,
-        "gamma": case.gamma,
-        "option": case.option,
-        "coupling": case.coupling,
+        **contender.case.described(peer),
         "same_scheme": peer.same_scheme,
         **spread([1e3 * sample for sample in contender.samples], "ms"),
         "rounds": contender.rounds,
@@ -133,25 +139,6 @@ def spread(samples: list[float], unit: str) -> dict[str, Any]:
 def rounded(value: float | None) -> float | None:
     """To four digits: more would be noise."""
     return None if value is None else float(f"{value:.4g}")
-
-
-def truth(case: Case) -> Tensor:
-    """The reference in float64, in bands: a step looks one row further, so `niter` more on each side make it exact."""
-    image, rows = case.image.double(), 128
-    if case.ndim == 3 or case.image.shape[-2] <= 2 * rows:
-        bands = [(0, 0, None)]
-    else:
-        tops = range(0, image.shape[-2], rows)
-        bands = [(max(0, top - case.niter), min(top, case.niter), rows) for top in tops]
-    pieces = []
-    for start, skipped, kept in bands:
-        band = image if kept is None else image[..., start : start + skipped + kept + case.niter, :]
-        options = {"option": case.option, "coupling": case.coupling, "ndim": case.ndim, "backend": "reference"}
-        singles = [band] if case.ndim == 3 else band.split(1)
-        done = [texfilters.anisotropic_diffusion(x, case.niter, case.kappa, case.gamma, **options) for x in singles]
-        whole = done[0] if case.ndim == 3 else torch.cat(done)
-        pieces.append(whole if kept is None else whole[..., skipped : skipped + kept, :])
-    return torch.cat(pieces, dim=-2)
 
 
 def peak_memory(run: Callable[[], Any]) -> tuple[Any, float | None]:

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
 import gpu_cases  # noqa: E402
+import gpu_filter_peers  # noqa: E402
+import gpu_filters  # noqa: E402
 import gpu_parts  # noqa: E402
 import gpu_recorder  # noqa: E402
 import gpu_report  # noqa: E402
@@ -204,6 +206,12 @@ def row(case, peer, **facts):
     return base | {"error_max": 0.5, "peak_mb": 38.5, "content": "photos"} | facts
 
 
+def filter_row(case, peer, **facts):
+    described = gpu_filter_peers.described(case, peer) | {"images": case.images, "images_per_s": 1.0}
+    described |= {"bound_ms": 0.1, "share_of_bound": 0.8, "error_max": 0.5, "differing": 0.0001, "peak_mb": 38.5}
+    return described | {"content": "photos"} | facts
+
+
 def report(rows, **facts):
     described = {"date": "2026-11-20", "commit": "abc", "device": "NVIDIA H200", "driver": "1", "cuda": "13.0"}
     described |= {"python": "3.12.3", "packages": {"torch": "2.11.0"}, "parts": {}}
@@ -239,8 +247,9 @@ class TestTables:
 
     def test_without_a_result_it_says_so(self, monkeypatch, tmp_path):
         monkeypatch.setattr(tables, "RESULTS", tmp_path)
-        text = tables.rewritten("<!-- table: gpu-diffusion -->\nold 123\n<!-- end -->")
-        assert text == "<!-- table: gpu-diffusion -->\n\nNot yet measured on a GPU.\n\n<!-- end -->"
+        for name in ("gpu-diffusion", "gpu-filters"):
+            text = tables.rewritten(f"<!-- table: {name} -->\nold 123\n<!-- end -->")
+            assert text == f"<!-- table: {name} -->\n\nNot yet measured on a GPU.\n\n<!-- end -->"
 
     def test_at_the_end_of_the_output(self):
         parts = {"tests": {"ok": False, "failed": 1, "failures": [{"test": "a", "text": "wrong"}], "why": None}}
@@ -249,9 +258,38 @@ class TestTables:
         assert "exponential, native: images_per_s 427000, to be >= 500,000: MISSED" in text
         assert "Tukey, native: images_per_s None, to be >= 600,000: open" in text
         everything = [row(case.name, peer, ms=1.0, images_per_s=1.0) for case in gpu_cases.CASES for peer in case.peers]
+        everything += [
+            filter_row(case, peer, ms=123.456, graph_ms=123.456) for case in gpu_filters.FILTERS for peer in case.peers
+        ]
         whole = gpu_report.table(report(everything))
-        assert len(whole.splitlines()) < 70
-        assert len(whole) < 10_000
+        assert len(whole.splitlines()) < 100
+        assert len(whole) < 12_000  # what is kept of an output
+        line = next(line for line in whole.splitlines() if line.startswith("median 3:"))
+        assert "native 123.5, triton 123.5, CV-CUDA 123.5" in line
+        assert "differing 0.0001" in line
+
+    FILTERS = (
+        (0, "native", {"ms": 0.2, "images_per_s": 1_280_000}),
+        (0, "triton", {"ms": 0.5}),
+        (0, "CV-CUDA", {"why": "CV-CUDA is not installed"}),
+        (0, "kornia", {"ms": 40.0, "images": 32, "dtype": "float32"}),
+        (1, "native", {"ms": 0.05, "images_per_s": 5_120_000, "differing": 0.0}),
+        (-1, "native", {"ms": 0.25}),
+        (-1, "torch.compile", {"ms": 3.0}),
+    )
+
+    def test_of_the_filters(self, monkeypatch, tmp_path):
+        rows = [filter_row(gpu_filters.FILTERS[i], peer, **facts) for i, peer, facts in self.FILTERS]
+        parts = {part: {"ok": True} for part in ("build", "tests", "timings", "sanitize")}
+        (tmp_path / "gpu-nvidia-h200.json").write_text(machine.as_json(report([*self.ROWS, *rows], parts=parts)))
+        monkeypatch.setattr(tables, "RESULTS", tmp_path)
+        text = tables.rewritten("<!-- table: gpu-filters -->\nold\n<!-- end -->")
+        assert "| bilateral d=9, RGB, 256 x 224x224 | 0.200 | 1,280,000 | 80% | 0.500 | – | 40.0 for 32 |" in text
+        assert "|  |  | 3.00 | 0.50 | 0.010 | 38.5 |" in text
+        assert "| median 3, 256 x 224x224 | 0.0500 | 5,120,000 |" in text
+        assert "Missed targets: median 3 (native)." in text
+        assert "exponential" not in text
+        assert "bilateral" not in tables.rewritten("<!-- table: gpu-diffusion -->\nold\n<!-- end -->")
 
     def test_targets_are_an_h200s(self):
         met = {t["met"] for t in gpu_report.targets(list(self.ROWS), "NVIDIA A100")}

@@ -1,5 +1,7 @@
 """The timings of the GPU report, on machines without a GPU: bounds, and rows by a timer that tells times by rote."""
 
+import dataclasses
+import importlib.util
 import json
 import sys
 import time
@@ -9,10 +11,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from texfilters import _backends
+
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
+import filter_cases
 import gpu_bounds
 import gpu_cases
+import gpu_filters
+import gpu_peers
 import gpu_timing
 
 H200 = gpu_bounds.Rates(multiprocessors=132, capability=(9, 0), clock_mhz=1900.0, copy_gb_s=4300.0)
@@ -53,6 +60,38 @@ class TestBounds:
         assert gpu_bounds.launched_bound(self.work(), H200) == pytest.approx(1.434, rel=1e-3)
 
 
+class TestFilterBounds:
+    def bounds(self, filter, dtype="uint8"):
+        shape = (256, filter.channels, 224, 224)
+        return gpu_bounds.filter_bounds(filter, shape, dtype, H200)
+
+    def test_memory_is_read_and_written_once(self):
+        pixels = 256 * 224**2
+        assert self.bounds(filter_cases.GRAY) == {"memory": pytest.approx(4 * pixels / 4300e9 * 1e3)}
+        assert self.bounds(filter_cases.gaussian(2, 3), "float32")["memory"] == pytest.approx(24 * pixels / 4300e6)
+        assert self.bounds(filter_cases.median(3))["memory"] == pytest.approx(2 * pixels / 4300e6)
+
+    def test_a_round_window_of_9_has_49_neighbors(self):
+        limits = self.bounds(filter_cases.bilateral(9, 3))
+        clocks = 132 * 1.9e6
+        assert limits["issue"] == pytest.approx(49 * 6 * 256 * 224**2 / 128 / clocks)
+        assert limits["shared memory"] == pytest.approx(49 * 256 * 224**2 / 32 / clocks)
+        assert self.bounds(filter_cases.bilateral(9, 3), "float32")["special functions"] == pytest.approx(
+            0.157, rel=0.01
+        )
+
+    def test_targets_leave_room_above_the_bound(self):
+        cases = {case.name: case for case in gpu_filters.FILTERS}
+        for target in gpu_filters.FILTER_TARGETS:
+            case = cases[target.case]
+            least = max(gpu_bounds.filter_bounds(case.filter, case.shape, case.dtype, H200).values())
+            assert 0.2 * target.value < least < target.value, target
+
+    def test_what_is_unknown_gives_no_bound(self):
+        unknown = gpu_bounds.Rates(132, (9, 0), None, None)
+        assert gpu_bounds.filter_bounds(filter_cases.CARTOON, (1, 3, 8, 8), "uint8", unknown) == {}
+
+
 class FakeTimer:
     """Runs what it is given, on any device, and tells times by rote."""
 
@@ -91,7 +130,7 @@ def measure(case, left=100.0, mhz=1800.0):
 
 class TestTimings:
     def test_rows(self, fast):
-        if gpu_timing.gpu_peers.absence("native", "cpu") is not None:
+        if _backends._absence("native", "cpu") is not None:
             pytest.skip("needs the native backend")
         peers = ("native", "native, all at 20", "triton", "torch eager")
         case = gpu_cases.Case("some", (4, 3, 32, 40), mixed=True, peers=peers, small=True)
@@ -117,14 +156,14 @@ class TestTimings:
             assert eager["error_ok"], eager
 
     def test_a_contender_that_fails_leaves_the_others(self, fast, monkeypatch):
-        real = gpu_timing.gpu_peers.contender
+        real = gpu_peers.job
 
-        def contender(name, case, device):
+        def job(name, case, device):
             if name == "torch.compile":
                 raise RuntimeError("no compiler")
             return real(name, case, device)
 
-        monkeypatch.setattr(gpu_timing.gpu_peers, "contender", contender)
+        monkeypatch.setattr(gpu_peers, "job", job)
         case = gpu_cases.Case("some", (2, 3, 32, 32), peers=("torch.compile", "torch eager"))
         compiled, eager = measure(case)
         assert (compiled["ms"], compiled["why"]) == (None, "RuntimeError: no compiler")
@@ -162,15 +201,23 @@ class TestTimings:
     def test_a_wrong_result_is_told(self):
         case = gpu_cases.Case("some", (1, 1, 9, 9), "float32")
         image, niter = torch.rand(1, 1, 9, 9) * 255, torch.tensor([20])
-        assert not gpu_timing.errors(case, image, image, niter)["error_ok"]
-        broken = gpu_timing.errors(case, image, image * torch.nan, niter)
+        assert not gpu_peers.errors(case, image, image, niter)["error_ok"]
+        broken = gpu_peers.errors(case, image, image * torch.nan, niter)
         assert (broken["error_ok"], broken["error_max"]) == (False, None)
 
     def test_cases_have_names_of_their_own_and_targets_exist(self):
-        names = [case.name for case in gpu_cases.CASES]
+        names = [case.name for case in gpu_filters.ALL_CASES]
         assert len(set(names)) == len(names)
-        for target in gpu_cases.TARGETS:
-            assert target.peer in next(case for case in gpu_cases.CASES if case.name == target.case).peers
+        for target in gpu_filters.ALL_TARGETS:
+            assert target.peer in next(case for case in gpu_filters.ALL_CASES if case.name == target.case).peers
+
+    def test_what_has_a_target_comes_first_and_the_diffusion_before_the_others(self):
+        aimed_at = {target.case for target in gpu_filters.ALL_TARGETS}
+        cases = gpu_filters.ALL_CASES
+        assert {case.name for case in cases[: len(aimed_at)]} == aimed_at
+        kinds = [isinstance(case, gpu_filters.FilterCase) for case in cases[: len(aimed_at)]]
+        assert kinds == sorted(kinds)
+        assert cases[0] is gpu_cases.CASES[0]
 
     def test_half_of_the_images_are_untouched(self):
         niter = gpu_cases.Case("some", (256, 3, 224, 224), mixed=True).niter()
@@ -184,3 +231,72 @@ class TestTimings:
             assert content == "drawn"
             assert (tuple(image.shape), image.dtype) == (shape, torch.uint8)
             assert image.float().std() > 10
+
+
+class TestFilters:
+    """Every contender that a CPU can run, with the reference in the place of our kernels."""
+
+    @pytest.fixture
+    def by_reference(self, fast, monkeypatch):
+        bound = filter_cases.Filter.bound
+        monkeypatch.setattr(filter_cases.Filter, "bound", lambda self, backend: bound(self, "reference"))
+        monkeypatch.setattr(gpu_timing.gpu_filter_peers, "absence", lambda name, case, device: None)
+
+    @pytest.mark.parametrize(
+        "case",
+        list({case.filter.name + case.dtype: case for case in gpu_filters.FILTERS}.values()),
+        ids=lambda case: case.name,
+    )
+    def test_rows(self, by_reference, case):
+        peers = tuple(name for name in case.peers if name not in ("CV-CUDA", "cupy", "torch.compile"))
+        case = dataclasses.replace(case, images=3, side=80, peers=peers)
+        rows = {row["peer"]: row for row in measure(case)}
+        assert set(rows) == set(peers)
+        ours = rows["native"]
+        assert ours["error_ok"], ours
+        assert ours["share_of_bound"] == pytest.approx(ours["bound_ms"] / ours["ms"], rel=2e-3)
+        assert ours.get("why_no_graph") == ("RuntimeError: no graphs here" if case.small else None)
+        for row in rows.values():
+            assert row["ms"] is not None, row
+            assert row["images"] == 3
+        if "kornia" in rows and case.filter.function == "gaussian_blur":
+            assert rows["kornia"]["error_max"] < 1e-3
+        json.dumps(list(rows.values()))
+
+    @pytest.mark.parametrize("name", ["adaptive mean 9", "Gaussian sigma 2, RGB", "bilateral d=9, RGB"])
+    def test_what_is_compiled_is_the_reference(self, monkeypatch, name):
+        monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+        case = next(case for case in gpu_filters.FILTERS if case.note == "compiled" and case.filter.name == name)
+        job = gpu_timing.gpu_filter_peers.job("torch.compile", case, "cpu")
+        image, _ = gpu_cases.images(dataclasses.replace(case, images=1, side=40), "cpu")
+        assert torch.equal(job.run(image), case.filter.bound("reference")(image))
+
+    def test_who_is_not_there_says_so(self):
+        case = gpu_filters.FILTERS[0]
+        absence = gpu_timing.gpu_filter_peers.absence
+        if not importlib.util.find_spec("cvcuda"):
+            assert absence("CV-CUDA", case, "cuda") == "CV-CUDA is not installed"
+        assert absence("torch eager", case, "cuda") is None
+        odd = SimpleNamespace(filter=SimpleNamespace(function="sharpen"))
+        assert absence("reference", odd, "cpu") == "reference has no sharpen"
+
+    def test_a_wrong_result_is_told(self):
+        errors = gpu_timing.gpu_filter_peers.errors
+        cases = {case.name: case for case in gpu_filters.FILTERS}
+        exact = dataclasses.replace(cases["median 3"], images=1)
+        image = (torch.rand(1, 1, 40, 40) * 255).to(torch.uint8)
+        right = exact.filter.bound("reference")(image)
+        wrong = right.clone()
+        wrong[0, 0, 7, 7] ^= 1
+        assert errors(exact, "native", image, right)["error_ok"]
+        assert not errors(exact, "native", image, wrong)["error_ok"]
+        average = cases["bilateral d=9, RGB"]
+        image = (torch.rand(1, 3, 40, 40) * 255).to(torch.uint8)
+        right = average.filter.bound("reference")(image)
+        for rows, far, ok in ((0, 0, True), (1, 1, False), (1, 2, False)):
+            result = right.clone()
+            result[..., :rows, :] = (right[..., :rows, :].int() + far).clamp(0, 255).to(torch.uint8)
+            assert errors(average, "native", image, result)["error_ok"] is ok
+        whole = cases["bilateral d=9, RGB, float32"]
+        broken = errors(whole, "native", image.float(), image.float() * torch.nan)
+        assert (broken["error_ok"], broken["error_max"]) == (False, None)

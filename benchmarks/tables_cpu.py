@@ -1,0 +1,181 @@
+"""The tables of README.md from cpu_diffusion.py and cpu_filters.py."""
+
+from table_cells import Result, Row, cell, find, number, ratio, table
+
+
+def cpu_diffusion(result: Result) -> str:
+    """8 RGB images of 224x224, 20 iterations: everyone on one core, and on all of them."""
+    rows = part(result, "headline")
+    images = rows[0]["shape"][0]
+    medpy = find(rows, "MedPy")
+    headings = ["", "ms/image", "images/s", "x MedPy", "largest error (grey levels)", "peak memory (MB)"]
+    lines = []
+    for threads in result["threads"]:
+        for row in rows:
+            best = row["instruction_set"] in (None, result["instruction_set"])
+            if row["threads"] != threads or (threads > 1 and not best):
+                continue
+            ms = row["ms"] / images
+            lines.append(
+                [
+                    label(row) + (f", {threads} threads" if threads > 1 else ""),
+                    number(ms),
+                    number(1e3 / ms),
+                    ratio(medpy, row),
+                    number(row["error_max"], 2) + ("" if row["same_scheme"] else " *"),
+                    number(row["peak_mb"]),
+                ]
+            )
+    compiled = [row["compile_s"] for row in rows if "compile_s" in row]
+    steps = f"{rows[0]['niter']} iterations, kappa {rows[0]['kappa']:g}"
+    notes = [
+        f"{images} RGB photos of 224x224, float32 (cv2: uint8), {steps}; one thread where no number is given.",
+        "Errors are against the definition in float64; memory is what a call adds at its peak, its result included.",
+        "\\* Another scheme (8 neighbors, coupled channels, uint8 after every iteration): a difference, not an error.",
+    ]
+    if compiled:
+        notes.append(f"torch.compile: one step, looped; {number(max(compiled), 2)} s to compile are not counted.")
+    return table(headings, lines) + "\n" + " ".join(notes) + "\n"
+
+
+def cpu_sizes(result: Result) -> str:
+    """Other sizes, numbers of iterations and options, beside MedPy and cv2."""
+    many = max(result["threads"])
+    headings = ["", "MedPy (ms)", "cv2.ximgproc (ms)", "texfilters (ms)", "x MedPy", "x cv2.ximgproc"]
+    if many > 1:
+        headings.append(f"texfilters, {many} threads (ms)")
+    lines = []
+    for rows in cases(result, ("batches", "headline", "sizes", "niter", "options")):
+        medpy, cv2, ours = (find(rows, peer) for peer in ("MedPy", "cv2.ximgproc", "texfilters"))
+        line = [case_name(rows[0]), *(cell(row) for row in (medpy, cv2, ours)), ratio(medpy, ours), ratio(cv2, ours)]
+        lines.append(line + ([cell(find(rows, "texfilters", many))] if many > 1 else []))
+    note = "A whole call, one thread where no number is given; 20 iterations and option 1 (exponential) unless named."
+    return table(headings, lines) + "\n" + note + "\n"
+
+
+def cpu_dtypes(result: Result) -> str:
+    """Ours by dtype and by coupling of the channels."""
+    many = max(result["threads"])
+    headings = ["texfilters", "1 thread (ms)", *([f"{many} threads (ms)"] if many > 1 else [])]
+    headings += ["largest error (grey levels)", "mean error (grey levels)", "peak memory (MB)"]
+    lines = []
+    for name in ("dtypes", "coupling"):
+        ours = [row for row in part(result, name) if row["peer"] == "texfilters"]
+        for row in (row for row in ours if row["threads"] == 1):
+            same = [other for other in ours if all(other[key] == row[key] for key in ("dtype", "coupling"))]
+            what = row["dtype"] if name == "dtypes" else f'{row["dtype"]}, coupling "{row["coupling"]}"'
+            times = [cell(find(same, "texfilters", threads)) for threads in sorted({1, many})]
+            errors = [number(row[key], 2) for key in ("error_max", "error_mean")]
+            lines.append([what, *times, *errors, number(row["peak_mb"])])
+    note = f"{case_name(part(result, 'dtypes')[0])}; the error of uint8 and float16 is their rounding of the result."
+    return table(headings, lines) + "\n" + note + "\n"
+
+
+def overhead(result: Result) -> str:
+    """What a call and the import cost before a pixel is computed."""
+    calls = [[row["call"], number(row["us"])] for row in result["overhead"] if "call" in row]
+    imports = [[row["import"], number(row["ms"])] for row in result["overhead"] if "import" in row]
+    return table(["one iteration on 4x4 pixels, 1 thread", "us"], calls) + "\n" + table(["import", "ms"], imports)
+
+
+def cpu_filters(result: Result) -> str:
+    """Every filter on uint8 beside cv2, on small images and on a large one."""
+    many = max(result["threads"])
+    headings = ["uint8, ms an image"]
+    for size in ("224x224", "1080p"):
+        headings += [f"{size}: texfilters", "cv2", "x cv2", *([f"x cv2, {many} threads"] if many > 1 else [])]
+    headings += ["unlike cv2 (% of values)", "largest error (grey levels)", "peak memory (MB)"]
+    lines = []
+    for small, large in filter_cases(result, "uint8"):
+        line = [small[0]["filter"]]
+        for rows in (small, large):
+            ours, theirs = find(rows, "texfilters"), beside(rows)
+            line += [per_image(ours), per_image(theirs) + ("" if is_cv2(theirs) else " *"), ratio(theirs, ours)]
+            line += [ratio(beside(rows, many), find(rows, "texfilters", many))] if many > 1 else []
+        ours = find(small, "texfilters") or {}
+        share, large_ours = ours.get("differing_from_cv2"), find(large, "texfilters") or {}
+        line += ["" if share is None else number(100 * share, 2), number(ours.get("error_max"), 2)]
+        lines.append([*line, number(large_ours.get("peak_mb"))])
+    whole = max(row["result_mb"] for row in result["rows"] if row["dtype"] == "uint8" and "1080" in size_of(row))
+    notes = [
+        "224x224: a call on 8 photos, divided by 8, while cv2 takes one after the other; 1080p: one image. One thread",
+        "where no number is given. Errors are those of 224x224 against the definition in float64, to which a rounded",
+        "average cannot come closer than 0.5. cv2 truncates gray images with d up to 5, and rounds the weights of a",
+        "Gaussian to 8 bits. Memory is what a call on 1080p adds at its peak, its result included",
+        f"(RGB: {number(whole, 2)} MB). \\* In place of cv2 the usual Python loop, a patch at a time.",
+    ]
+    return table(headings, lines) + "\n" + " ".join(notes) + "\n"
+
+
+def cpu_filters_float(result: Result) -> str:
+    """float32 beside cv2 and kornia, with what they take of memory."""
+    many = max(result["threads"])
+    headings = ["8 images of 224x224, float32", "texfilters (ms)", "cv2 (ms)", "kornia (ms)", "x cv2", "x kornia"]
+    headings += [*([f"x cv2, {many} threads"] if many > 1 else []), "largest error (grey levels)", "that of cv2"]
+    headings += [f"{name} (MB)" for name in ("texfilters", "cv2", "kornia")]
+    lines = []
+    for rows, _ in filter_cases(result, "float32"):
+        ours, cv2, kornia = (find(rows, peer) for peer in ("texfilters", "cv2", "kornia"))
+        line = [rows[0]["filter"], *map(cell, (ours, cv2, kornia)), ratio(cv2, ours), ratio(kornia, ours)]
+        line += [ratio(find(rows, "cv2", many), find(rows, "texfilters", many))] if many > 1 else []
+        line += [number((row or {}).get("error_max"), 2) for row in (ours, cv2)]
+        lines.append([*line, *(number((row or {}).get("peak_mb")) for row in (ours, cv2, kornia))])
+    note = (
+        "A whole call, one thread where no number is given; MB is what it adds to the process at its peak, its result "
+        "included. kornia's bilateral window is square, OpenCV's and ours round."
+    )
+    return table(headings, lines) + "\n" + note + "\n"
+
+
+def part(result: Result, name: str) -> list[Row]:
+    return [row for row in result["rows"] if row["part"] == name]
+
+
+def cases(result: Result, parts: tuple[str, ...]) -> list[list[Row]]:
+    """The rows of each case: images before volumes, small before large."""
+    groups: dict[tuple, list[Row]] = {}
+    for name in parts:
+        for row in part(result, name):
+            key = (*row["shape"], row["niter"], row["option"])
+            groups.setdefault(key, []).append(row)
+    return [groups[key] for key in sorted(groups, key=lambda key: (len(groups[key][0]["shape"]) != 4, key[-3], key))]
+
+
+def filter_cases(result: Result, dtype: str) -> list[tuple[list[Row], list[Row]]]:
+    """The rows of each filter: those of small images, those of the large one."""
+    groups: dict[str, tuple[list[Row], list[Row]]] = {}
+    for row in result["rows"]:
+        if row["dtype"] == dtype:
+            groups.setdefault(row["filter"], ([], []))["1080" in size_of(row)].append(row)
+    return list(groups.values())
+
+
+def size_of(row: Row) -> str:
+    return "x".join(map(str, row["shape"][-2:]))
+
+
+def beside(rows: list[Row], threads: int = 1) -> Row | None:
+    """What ours is set beside: cv2, or where cv2 has nothing of the kind, the usual loop."""
+    return find(rows, "cv2", threads) or find(rows, "Python loop", threads)
+
+
+def is_cv2(row: Row | None) -> bool:
+    return row is None or row["peer"] == "cv2"
+
+
+def per_image(row: Row | None) -> str:
+    return number(row["ms"] / row["shape"][0]) if row else ""
+
+
+def label(row: Row) -> str:
+    return row["peer"] + (f", {row['instruction_set']}" if row["instruction_set"] else "")
+
+
+def case_name(row: Row) -> str:
+    sides = "x".join(map(str, row["shape"][-2:] if len(row["shape"]) == 4 else row["shape"]))
+    name = f"{row['shape'][0]} x RGB {sides}" if len(row["shape"]) == 4 else f"volume {sides}"
+    if row["niter"] != 20:
+        name += f", {row['niter']} iterations"
+    if row["option"] != 1:
+        name += f", option {row['option']}"
+    return name
