@@ -40,6 +40,14 @@ def variant(request, monkeypatch):
     return lambda *args, **kwargs: texfilters.anisotropic_diffusion(*args, backend="native", **kwargs)
 
 
+@pytest.fixture(params=[*VARIANTS, "reference"])
+def backend(request, monkeypatch):
+    """Every CPU backend in turn, by name; the native one once for every instruction set."""
+    if request.param in VARIANTS:
+        monkeypatch.setenv("TEXFILTERS_ISA", request.param)
+    return "native" if request.param in VARIANTS else request.param
+
+
 @pytest.fixture(params=["native", "triton"])
 def diffuse(request):
     """Every backend for NVIDIA GPUs in turn: `cuda_cases.filtered` with that backend."""
