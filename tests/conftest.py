@@ -11,7 +11,6 @@ import texfilters
 from texfilters import _backends
 from variants import VARIANTS
 
-
 # Intel's library inside OpenCV truncates the bilateral filter of gray images with small windows, instead of rounding.
 # OpenCV reads this when it is loaded.
 os.environ.setdefault("OPENCV_IPP", "disabled")
@@ -58,6 +57,13 @@ def diffuse(request):
     """Every backend for NVIDIA GPUs in turn: `cuda_cases.filtered` with that backend."""
     cuda_cases.needs(request.param)
     return functools.partial(cuda_cases.filtered, backend=request.param)
+
+
+@pytest.fixture(params=["native", "triton"])
+def gpu_backend(request):
+    """Every backend for NVIDIA GPUs in turn, by name."""
+    cuda_cases.needs(request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

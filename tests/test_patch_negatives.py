@@ -27,7 +27,7 @@ def test_every_cell_is_a_square_of_the_same_image(batch, height, width, data):
     for b in range(batch):
         for negative in result[b, :, 0]:
             source = negative.long() - b * height * width
-            assert ((0 <= source) & (source < height * width)).all()
+            assert ((source >= 0) & (source < height * width)).all()
             y, x = source // width, source % width
             for top in range(0, height, side):
                 for left in range(0, width, side):
@@ -70,7 +70,7 @@ def test_both_ends_of_the_range_are_drawn_and_all_between():
     counts = {size: sizes.count(size) for size in set(sizes)}
     # A chance of 1/60 per border between squares that two neighbors happen to go on; then twice the size is seen.
     assert {3, 4, 5, 6} <= set(counts)
-    assert all(50 <= counts[size] for size in (3, 4, 5, 6))
+    assert all(counts[size] >= 50 for size in (3, 4, 5, 6))
     assert min(counts) == 3
 
 
