@@ -97,14 +97,15 @@ def test_the_native_kernels_refuse_float64_by_name():
 
 # Function, shared arguments, arguments of each of four images, one of them an identity.
 OF_EACH_IMAGE = [
-    (texfilters.bilateral_filter, {"d": 5}, {"sigma_color": [60.0, 0.0, 5.0, 300.0], "sigma_space": [2.0, 1.0, 9.0, 0.5]}),
+    (texfilters.bilateral_filter, {"d": 5},
+     {"sigma_color": [60.0, 0.0, 5.0, 300.0], "sigma_space": [2.0, 1.0, 9.0, 0.5]}),
     (texfilters.bilateral_filter, {"d": 0, "sigma_color": 50.0}, {"sigma_space": [0.1, 2.6, 0.0, 1.4]}),
     (texfilters.gaussian_blur, {}, {"sigma": [0.7, 0.0, 4.2, 1.0]}),
     (texfilters.gaussian_blur, {"kernel_size": 7}, {"sigma": [0.7, 0.0, 4.2, 1e9]}),
     (texfilters.adaptive_threshold, {"block_size": 5}, {"c": [9.0, -2.5, 0.3, 100.0]}),
     (texfilters.adaptive_threshold, {"block_size": 9, "method": "gaussian"}, {"c": [9.0, -2.5, 0.3, 100.0]}),
-    (texfilters.cartoonize, {"d": 5}, {"sigma_color": [60.0, 0.0, 5.0, 300.0], "sigma_space": [2.0, 1.0, 3.0, 0.5],
-                                       "c": [9.0, -2.5, 0.3, 100.0]}),
+    (texfilters.cartoonize, {"d": 5},
+     {"sigma_color": [60.0, 0.0, 5.0, 300.0], "sigma_space": [2.0, 1.0, 3.0, 0.5], "c": [9.0, -2.5, 0.3, 100.0]}),
 ]  # fmt: skip
 of_each_image = pytest.mark.parametrize(("function", "shared", "each"), OF_EACH_IMAGE)
 
@@ -236,8 +237,9 @@ def test_memory_is_the_result(gpu_backend, case):
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    result = case(image, gpu_backend)
+    kept = case(image, gpu_backend)
     draws = 2**22 if case.function == "patch_negatives" else 0
+    assert kept.is_cuda
     assert torch.cuda.max_memory_allocated() - before <= size + stages + lines + draws + 2**21
 
 

@@ -11,8 +11,8 @@ from cuda_cases import same_bits
 from filter_cases import CASES, DTYPES, PATCHES, check, draw
 
 # Around the lanes of every instruction set (4 to 64 pixels of uint8), and the degenerate ones.
-SIZES = [(1, 1), (1, 2), (2, 1), (1, 70), (70, 1), (3, 3), (5, 15), (4, 16), (5, 17), (9, 31), (8, 32), (7, 33), (5, 63),
-         (6, 64), (4, 65), (3, 129), (33, 20), (65, 7)]  # fmt: skip
+SIZES = [(1, 1), (1, 2), (2, 1), (1, 70), (70, 1), (3, 3), (5, 15), (4, 16), (5, 17), (9, 31), (8, 32), (7, 33),
+         (5, 63), (6, 64), (4, 65), (3, 129), (33, 20), (65, 7)]  # fmt: skip
 EMPTY = [(0, 5), (5, 0), (0, 0)]
 LEADING = [(), (2,), (2, 3), (2, 1, 3), (0,)]
 

@@ -82,6 +82,13 @@ def colors(function):
         yield function, {"image": image}, ValueError, message
 
 
+def diameters(function):
+    yield function, {"d": 2.5}, ValueError, "d must be a whole number, got 2.5"
+    yield function, {"d": 65536}, ValueError, "d must be at most 65535, got 65536"
+    yield function, {"d": None}, TypeError, "d must be a whole number, got NoneType"
+    yield function, {"d": True}, TypeError, "d must be a whole number, got bool"
+
+
 CASES = [
     *(case for function in FILTERS for case in images(function)),
     *colors("rgb_to_gray"),
@@ -98,12 +105,8 @@ CASES = [
     *parameters("cartoonize", "sigma_color", True),
     *parameters("cartoonize", "sigma_space", True),
     *parameters("cartoonize", "c", False),
-    *((function, {"d": value}, error, message) for function in ("bilateral_filter", "cartoonize") for value, error, message in (
-        (2.5, ValueError, "d must be a whole number, got 2.5"),
-        (65536, ValueError, "d must be at most 65535, got 65536"),
-        (None, TypeError, "d must be a whole number, got NoneType"),
-        (True, TypeError, "d must be a whole number, got bool"),
-    )),
+    *diameters("bilateral_filter"),
+    *diameters("cartoonize"),
     *((function, {"border": value}, ValueError,
        "border must be one of 'reflect101', 'reflect', 'replicate', 'wrap', 'constant', got " + repr(value))
       for function in ("bilateral_filter", "gaussian_blur") for value in ("mirror", None, 4, "REFLECT")),

@@ -1,5 +1,6 @@
 """What the filters are, whatever the numbers: properties that hypothesis tries to break."""
 
+import itertools
 import math
 
 import torch
@@ -62,7 +63,7 @@ def test_threshold_is_its_definition(seed, height, width, dtype, block_size, c, 
 @SETTINGS
 @given(seeds, st.integers(1, 30), st.integers(1, 30), dtypes, st.integers(0, 7), odd, blocks, st.floats(-30, 30))
 def test_cartoon_values_come_from_the_two_inputs(seed, height, width, dtype, d, ksize, block_size, c):
-    """Each is the bilateral filter's, to the bit, or 0; all channels of a pixel alike, by the lines of the gray image."""
+    """Each is the bilateral filter's, to the bit, or 0, by the lines of the gray image."""
     image = draw((3, height, width), dtype, seed=seed)
     result = cartoonize(image, d=d, sigma_color=60.0, sigma_space=2.0, ksize=ksize, block_size=block_size, c=c)
     color = bilateral_filter(image, d, 60.0, 2.0)
@@ -104,7 +105,7 @@ def test_a_constant_image(value, height, width, dtype, ksize, block_size, sigma,
 def test_threshold_is_monotone_and_inverted_is_the_complement(seed, height, width, block_size, method, cs):
     image = draw((height, width), seed=seed)
     lit = [adaptive_threshold(image, block_size, c, method=method) != 0 for c in sorted(cs)]
-    for fewer, more in zip(lit, lit[1:], strict=False):
+    for fewer, more in itertools.pairwise(lit):
         assert not (fewer & ~more).any()
     for c in cs:
         for whole in (False, True):
