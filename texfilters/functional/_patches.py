@@ -1,5 +1,7 @@
 """Patch negatives."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,9 @@ def patch_negatives(
     images = image if image.ndim == 4 else image.unsqueeze(0)
     count, _, height, width = images.shape
     # No generator at all in place of None, with which torch.compile knows no sizes but fixed ones.
-    options = {"device": device, "dtype": torch.int32} | ({} if generator is None else {"generator": generator})
+    options: dict[str, Any] = {"device": device, "dtype": torch.int32}
+    if generator is not None:
+        options["generator"] = generator
     size = torch.randint(least, most + 1, (count, n), **options)
     cells = -(-height // least) * -(-width // least)
     drawn = torch.randint(2**31 - 1, (count, n, cells, 2), **options)
