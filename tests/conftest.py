@@ -11,6 +11,10 @@ import texfilters
 from texfilters import _backends
 from variants import VARIANTS
 
+# Intel's library inside OpenCV truncates the bilateral filter of gray images with small windows, instead of rounding.
+# OpenCV reads this when it is loaded.
+os.environ.setdefault("OPENCV_IPP", "disabled")
+
 
 def pytest_report_header(config):
     return [
@@ -40,11 +44,26 @@ def variant(request, monkeypatch):
     return lambda *args, **kwargs: texfilters.anisotropic_diffusion(*args, backend="native", **kwargs)
 
 
+@pytest.fixture(params=[*VARIANTS, "reference"])
+def backend(request, monkeypatch):
+    """Every CPU backend in turn, by name; the native one once for every instruction set."""
+    if request.param in VARIANTS:
+        monkeypatch.setenv("TEXFILTERS_ISA", request.param)
+    return "native" if request.param in VARIANTS else request.param
+
+
 @pytest.fixture(params=["native", "triton"])
 def diffuse(request):
     """Every backend for NVIDIA GPUs in turn: `cuda_cases.filtered` with that backend."""
     cuda_cases.needs(request.param)
     return functools.partial(cuda_cases.filtered, backend=request.param)
+
+
+@pytest.fixture(params=["native", "triton"])
+def gpu_backend(request):
+    """Every backend for NVIDIA GPUs in turn, by name."""
+    cuda_cases.needs(request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

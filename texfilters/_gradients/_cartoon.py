@@ -37,4 +37,4 @@ def cartoonize(
         output = stages.pop()
         grad, color, space = bilateral_filter(grad, stages[-1], output, d, sigma_color, sigma_space, "reflect101")
         d_color, d_space = d_color + color, d_space + space
-    return torch.empty_like(image).copy_(grad), d_color, d_space
+    return reference.in_layout_of(image, grad), d_color, d_space

@@ -14,4 +14,4 @@ def patch_negatives(grad: Tensor, image: Tensor, patch_size: Tensor, places: Ten
     total = total.to(image.device)
     for i in range(patch_size.shape[1]):
         total.scatter_add_(2, at[:, i], grad[:, i].flatten(2).to(total.dtype))
-    return torch.empty_like(image).copy_(total.unflatten(2, image.shape[-2:]))
+    return reference.in_layout_of(image, total.unflatten(2, image.shape[-2:]))

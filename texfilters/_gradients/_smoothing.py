@@ -48,7 +48,11 @@ def bilateral_filter(
         d_space += _sum_for(sigma_space, torch.where(untouched, 0, through_w * in_space))
     d_image = reference.unpad(d_padded, u, border) + d_center
     d_image = torch.where(untouched, grad.to(u.dtype), d_image)
-    return _like(image, d_image), _like(sigma_color, d_color), _like(sigma_space, d_space)
+    return (
+        reference.in_layout_of(image, d_image),
+        reference.in_layout_of(sigma_color, d_color),
+        reference.in_layout_of(sigma_space, d_space),
+    )
 
 
 def gaussian_blur(grad: Tensor, image: Tensor, sigma: Tensor, kernel_size: int, border: str) -> tuple[Tensor, Tensor]:
@@ -81,7 +85,7 @@ def gaussian_blur(grad: Tensor, image: Tensor, sigma: Tensor, kernel_size: int, 
         d_padded[..., k : k + height, :] += _at(weights, k, u) * d_rows
         d_sigma += slopes[..., k] * _sum_for(sigma, d_rows * padded[..., k : k + height, :])
     d_image = torch.where(untouched, grad.to(u.dtype), reference.unpad(d_padded, u, border))
-    return _like(image, d_image), _like(sigma, torch.where(sigma == 0, 0, d_sigma))
+    return reference.in_layout_of(image, d_image), reference.in_layout_of(sigma, torch.where(sigma == 0, 0, d_sigma))
 
 
 def _at(weights: Tensor, k: int, u: Tensor) -> Tensor:
@@ -100,12 +104,7 @@ def median_blur(grad: Tensor, image: Tensor, output: Tensor, ksize: int) -> Tens
             found = waiting & ((neighbor == output) | (neighbor.isnan() & output.isnan()))
             reference.shifted(d_padded, dy, dx, radius).add_(torch.where(found, grad, 0))
             waiting &= ~found
-    return _like(image, reference.unpad(d_padded, image, "replicate"))
-
-
-def _like(tensor: Tensor, gradient: Tensor) -> Tensor:
-    """In the strides that the op's fake promises, whatever those of the incoming gradient were."""
-    return torch.empty_like(tensor).copy_(gradient)
+    return reference.in_layout_of(image, reference.unpad(d_padded, image, "replicate"))
 
 
 def _sum_for(parameter: Tensor, values: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Patch negatives."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def patch_negatives(
             one size. None is 16..72 for images of 224 pixels and in proportion to min(H, W) for others.
         n: results for each image.
         generator: where sizes and places are drawn, on the CPU or on the image's device; None is torch's own. A
-            generator in the same state draws the same again, for every backend.
+            generator in the same state draws the same again, for every backend. torch.compile takes calls without one.
         backend: `"native"`, `"triton"`, `"reference"`, or None for the first that is there; see `show_config()`.
 
     Returns:
@@ -46,9 +48,13 @@ def patch_negatives(
     backend = _backends.resolve(backend, image.device.type, image.device.index, image.dtype)
     images = image if image.ndim == 4 else image.unsqueeze(0)
     count, _, height, width = images.shape
-    size = torch.randint(least, most + 1, (count, n), generator=generator, device=device, dtype=torch.int32)
+    # No generator at all in place of None, with which torch.compile knows no sizes but fixed ones.
+    options: dict[str, Any] = {"device": device, "dtype": torch.int32}
+    if generator is not None:
+        options["generator"] = generator
+    size = torch.randint(least, most + 1, (count, n), **options)
     cells = -(-height // least) * -(-width // least)
-    drawn = torch.randint(2**31 - 1, (count, n, cells, 2), generator=generator, device=device, dtype=torch.int32)
+    drawn = torch.randint(2**31 - 1, (count, n, cells, 2), **options)
     room = torch.tensor([height, width], dtype=torch.int32, device=device) - size[..., None] + 1  # [B, n, 2]
     places = drawn % room[..., None, :]
     result = _ops.patch_negatives(images, _to(size, image), _to(places, image), backend)

@@ -16,6 +16,7 @@ from texfilters.reference._diffusion import (
 from texfilters.reference._numbers import (
     compute_dtype,
     from_compute_dtype,
+    in_layout_of,
     nonnegative_or_nan,
     per_image,
     positive_or_nan,

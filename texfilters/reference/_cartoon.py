@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from texfilters.reference._border import pad
-from texfilters.reference._numbers import compute_dtype, from_compute_dtype, per_image, total
+from texfilters.reference._numbers import compute_dtype, from_compute_dtype, in_layout_of, per_image, total
 from texfilters.reference._smoothing import bilateral_filter, median_blur
 
 # ITU-R BT.601, and the same in units of 2^-15 as OpenCV has it for 8 bits.
@@ -16,10 +16,11 @@ def rgb_to_gray(image: Tensor) -> Tensor:  # [..., 3, H, W] -> [..., 1, H, W]
     """Luma."""
     if image.dtype == torch.uint8:
         luma = total(weight * channel.int() for weight, channel in zip(FIXED_LUMA, image.unbind(-3), strict=True))
-        return ((luma + (1 << 14)) >> 15).to(torch.uint8).unsqueeze(-3)
-    channels = image.to(compute_dtype(image.dtype)).unbind(-3)
-    luma = total(weight * channel for weight, channel in zip(LUMA, channels, strict=True))
-    return luma.to(image.dtype).unsqueeze(-3)
+        luma = (luma + (1 << 14)) >> 15
+    else:
+        channels = image.to(compute_dtype(image.dtype)).unbind(-3)
+        luma = total(weight * channel for weight, channel in zip(LUMA, channels, strict=True))
+    return in_layout_of(image.narrow(-3, 0, 1), luma.unsqueeze(-3))
 
 
 def adaptive_threshold(
@@ -38,7 +39,8 @@ def adaptive_threshold(
     if whole:  # as OpenCV has it
         mean, c = mean.round(), (c.floor() if invert else c.ceil())
     above = u <= mean - c if invert else u > mean - c
-    return from_compute_dtype(torch.where(above, max_value, 0.0).to(u.dtype), image.dtype)
+    result = torch.where(above, max_value, 0.0).to(u.dtype)
+    return in_layout_of(image, from_compute_dtype(result, image.dtype))
 
 
 def local_mean(u: Tensor, block_size: int, method: str) -> Tensor:
@@ -110,7 +112,7 @@ def cartoonize(
     color = image
     for _ in range(passes):
         color = bilateral_filter(color, d, sigma_color, sigma_space, "reflect101")
-    return torch.where(cartoon_mask(image, ksize, block_size, c), color, 0)
+    return in_layout_of(image, torch.where(cartoon_mask(image, ksize, block_size, c), color, 0))
 
 
 def cartoon_mask(image: Tensor, ksize: int, block_size: int, c: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ def patch_negatives(
     """Ge et al. 2021: every cell of a grid shows another square of the image."""
     y, x = patch_sources(image, patch_size.to(image.device), places.to(image.device))
     images = torch.arange(image.shape[0], device=image.device).reshape(-1, 1, 1, 1)
-    return image[images, :, y, x].movedim(-1, 2).contiguous()
+    result = image[images, :, y, x].movedim(-1, 2)
+    return image.new_empty(result.shape).copy_(result)
 
 
 def patch_sources(image: Tensor, patch_size: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

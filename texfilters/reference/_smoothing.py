@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from texfilters.reference._border import pad, shifted
-from texfilters.reference._numbers import compute_dtype, from_compute_dtype, nonnegative_or_nan, per_image, total
+from texfilters.reference._numbers import (
+    compute_dtype,
+    from_compute_dtype,
+    in_layout_of,
+    nonnegative_or_nan,
+    per_image,
+    total,
+)
 
 
 def bilateral_filter(
@@ -25,7 +32,8 @@ def bilateral_filter(
         sums += w * neighbor
         weights += w
     untouched = per_image((sigma_color == 0) | (sigma_space.to(sigma_color.device) == 0), u)
-    return from_compute_dtype(torch.where(untouched, u, sums / weights), image.dtype)
+    result = torch.where(untouched, u, sums / weights)
+    return in_layout_of(image, from_compute_dtype(result, image.dtype))
 
 
 def bilateral_weight(
@@ -67,7 +75,8 @@ def gaussian_blur(
     rows, columns = blurred.shape[-2] - 2 * most, blurred.shape[-1] - 2 * most
     blurred = total(per_image(weights[..., i], u) * blurred[..., i : i + rows, :] for i in range(2 * most + 1))
     blurred = total(per_image(weights[..., i], u) * blurred[..., i : i + columns] for i in range(2 * most + 1))
-    return from_compute_dtype(torch.where(per_image(sigma == 0, u), u, blurred), image.dtype)
+    result = torch.where(per_image(sigma == 0, u), u, blurred)
+    return in_layout_of(image, from_compute_dtype(result, image.dtype))
 
 
 def gaussian_radius(kernel_size: int, sigma: Tensor) -> Tensor:
@@ -95,7 +104,7 @@ def median_blur(image: Tensor, ksize: int) -> Tensor:
     for y in range(image.shape[-2]):  # row by row, since the windows of an image take ksize^2 times its memory
         windows = padded[..., y : y + ksize, :].unfold(-1, ksize, 1)  # [..., ksize, W, ksize]
         rows.append(windows.movedim(-3, -2).flatten(-2).median(-1).values)
-    return torch.stack(rows, -2).to(image.dtype)
+    return in_layout_of(image, torch.stack(rows, -2))
 
 
 def disk(radius: int) -> list[tuple[int, int]]:
