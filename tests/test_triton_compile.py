@@ -6,14 +6,13 @@ What the interpreter lets pass (types that do not agree, spilled registers, an o
 import importlib
 import os
 import re
-import subprocess
 
 import pytest
 
-triton = pytest.importorskip("triton")
-import triton.language as tl  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
+pytest.importorskip("triton")
+import triton.language as tl
+
+from ahead_of_time import compiled, resources
 
 pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="kernels are interpreted here")
 
@@ -58,32 +57,9 @@ def compile_kernel(architecture, pointers, constants):
         "OFFSET": tl.int32,
     } | constants
     constants["STRIPS"] = module.LANES // constants["COLUMNS"]
-    names = module.diffusion_kernel.arg_names
     number = "*fp64" if pointers is FLOAT64 else "*fp32"
     types = {"niter": "*i32", **dict.fromkeys(["kappa", "weight_z", "weight_y", "weight_x"], number), **pointers}
-    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
-    source = ASTSource(
-        module.diffusion_kernel,
-        signature,
-        constexprs={(names.index(name),): value for name, value in constants.items()},
-    )
-    options = {"num_warps": module.LANES // 32, "enable_fp_fusion": False}
-    try:
-        return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
-    except Exception as error:
-        if "gpu-name" in str(error):
-            pytest.skip(f"this ptxas does not know sm_{architecture}")
-        raise
-
-
-def resources(kernel, tmp_path):
-    """Registers a thread, and bytes of stack, which is where they are spilled to."""
-    path = tmp_path / "kernel.cubin"
-    path.write_bytes(kernel.asm["cubin"])
-    report = subprocess.run(
-        [triton.knobs.nvidia.cuobjdump.path, "-res-usage", path], capture_output=True, text=True, check=True
-    )
-    return [int(re.search(rf"{what}:(\d+)", report.stdout + report.stderr)[1]) for what in ("REG", "STACK", "LOCAL")]
+    return compiled(module.diffusion_kernel, architecture, types, constants)
 
 
 @pytest.mark.parametrize(

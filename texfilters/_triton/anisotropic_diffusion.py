@@ -28,10 +28,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from texfilters._triton.images import LANES, one_an_image
 from texfilters._triton.pixel_math import conductance, difference_scale, flux, from_compute_dtype
 from texfilters.reference import compute_dtype, largest, positive_or_nan
 
-LANES = 128  # of a program, four warps
 TILES = tuple(itertools.product((128, 64, 32), (32, 8)))  # COLUMNS, ROWS: few, since each is compiled for itself
 # Reads are never moved past writes by the compiler, so they are issued early by hand: about 20 kB in flight an SM.
 AHEAD = tl.constexpr(4)
@@ -290,9 +290,9 @@ def _iterate(
     dtype = compute_dtype(source.dtype)
     states = [source.new_empty(source.shape, dtype=dtype) for _ in range(min(steps - 1, 2))]
 
-    niter, kappa = (_one_an_image(p, source, d) for p, d in ((niter, torch.int32), (kappa, dtype)))
+    niter, kappa = (one_an_image(p, source, d) for p, d in ((niter, torch.int32), (kappa, dtype)))
     gamma = positive_or_nan(gamma).to(dtype)
-    weights = {s: _one_an_image(gamma / s, source, dtype) for s in set(spacing)}
+    weights = {s: one_an_image(gamma / s, source, dtype) for s in set(spacing)}
     weight_z, weight_y, weight_x = (weights[s] for s in (spacing[0], *spacing)[-3:])
 
     volume = len(spacing) == 3
@@ -318,18 +318,6 @@ def _iterate(
             # Fused, a flux would be rounded for one end of its edge and not for the other, and the mean would drift.
             enable_fp_fusion=False,
         )  # fmt: skip
-
-
-def _one_an_image(parameter: Tensor, image: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B] on the image's device, without waiting for it."""
-    parameter = parameter.to(dtype)
-    if parameter.device == image.device:
-        return parameter.expand(len(image)).contiguous()
-    if parameter.ndim == 0:
-        return torch.full((len(image),), parameter.item(), dtype=dtype, device=image.device)
-    # A copy of our own, since the caller may write to theirs before the device has read it.
-    pinned = torch.empty(parameter.shape, dtype=dtype, pin_memory=True).copy_(parameter)
-    return pinned.to(image.device, non_blocking=True)
 
 
 @functools.lru_cache

@@ -9,7 +9,11 @@ import triton.language as tl
 _ROOT_LOG2E = tl.constexpr(math.sqrt(math.log2(math.e)))  # exp(-(d/kappa)**2) is exp2(-(d * _ROOT_LOG2E / kappa)**2),
 _TUKEY_SCALE = tl.constexpr(2**-0.75)  # and Tukey's biweight is (_TUKEY_TOP - (d * _TUKEY_SCALE / kappa)**2)**2
 _TUKEY_TOP = tl.constexpr(2**-0.5)
-_ROUND_TO_INTEGER = tl.constexpr(2.0**23)  # float32 holds no fraction from here on
+_ROUND_TO_INTEGER = tl.constexpr(2.0**23)  # float32 holds no fraction from here on,
+_ROUND_FLOAT64 = tl.constexpr(2.0**52)  # and float64 from here
+
+_ROOT_HALF_LOG2E = tl.constexpr(math.sqrt(math.log2(math.e) / 2))  # exp(-t**2 / 2) is exp2(-(t * this)**2)
+_FINITE = tl.constexpr(1e38)  # in float32: times the distance 0 it must be 0
 
 
 @triton.jit
@@ -46,9 +50,30 @@ def flux(difference, scale, OPTION: tl.constexpr):
 
 
 @triton.jit
+def gaussian_scale(sigma):
+    """What to multiply distances by before `gaussian`; NaN unless sigma > 0, since no host may have checked it."""
+    return tl.where(sigma > 0, tl.minimum(_ROOT_HALF_LOG2E / sigma, _FINITE), float("nan"))
+
+
+@triton.jit
+def gaussian(square):
+    """exp(-distance**2 / (2 sigma**2)) of a squared, scaled distance."""
+    return tl.exp2(-square)
+
+
+@triton.jit
+def rounded(u):
+    """To the nearest whole number, half to even; 0 <= u < 2**23."""
+    if u.dtype == tl.float64:
+        return (u + _ROUND_FLOAT64) - _ROUND_FLOAT64
+    else:
+        return (u + _ROUND_TO_INTEGER) - _ROUND_TO_INTEGER
+
+
+@triton.jit
 def from_compute_dtype(u, dtype: tl.constexpr):
     """To the dtype of an image; to uint8 by rounding half to even, saturated, NaN as 0."""
     if dtype == tl.uint8:
         u = tl.minimum(tl.where(u > 0, u, 0.0), 255.0)  # the comparison is false for NaN
-        u = (u + _ROUND_TO_INTEGER) - _ROUND_TO_INTEGER
+        u = rounded(u)
     return u.to(dtype)
