@@ -22,19 +22,20 @@ def bilateral_filter(
     untouched = reference.per_image((sigma_color == 0) | (sigma_space.to(sigma_color.device) == 0), u)
     padded = reference.pad(u, most, border)
 
-    neighbors = []
+    def neighbor_at(dy: int, dx: int) -> Tensor:
+        return reference.within(radius, dy, dx, reference.shifted(padded, dy, dx, most), u)
+
     total = torch.zeros_like(u[..., :1, :, :] if u.ndim > 2 else u)
     for dy, dx in reference.disk(most):
-        neighbor = reference.shifted(padded, dy, dx, most)
-        neighbors.append((dy, dx, neighbor))
-        total += reference.bilateral_weight(u, neighbor, dy, dx, radius, sigma_color, sigma_space)
+        total += reference.bilateral_weight(u, neighbor_at(dy, dx), dy, dx, radius, sigma_color, sigma_space)
 
     g = torch.where(untouched, 0, g / total)
     k_color = reference.per_image(reference.nonnegative_or_nan(sigma_color), u)
     d_padded, d_center = torch.zeros_like(padded), torch.zeros_like(u)
     d_color = torch.zeros_like(sigma_color, dtype=torch.float64)
     d_space = torch.zeros_like(sigma_space, dtype=torch.float64)
-    for dy, dx, neighbor in neighbors:
+    for dy, dx in reference.disk(most):
+        neighbor = neighbor_at(dy, dx)
         w = reference.bilateral_weight(u, neighbor, dy, dx, radius, sigma_color, sigma_space)
         distance = reference.color_distance(u, neighbor)
         through_w = g * (neighbor - out)

@@ -34,4 +34,5 @@ from texfilters.reference._smoothing import (
     gaussian_weights,
     largest_radius,
     median_blur,
+    within,
 )

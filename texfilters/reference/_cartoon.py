@@ -39,7 +39,7 @@ def adaptive_threshold(
     if whole:  # as OpenCV has it
         mean, c = mean.round(), (c.floor() if invert else c.ceil())
     above = u <= mean - c if invert else u > mean - c
-    result = torch.where(above, max_value, 0.0).to(u.dtype)
+    result = torch.where(above, u.new_tensor(max_value), 0)
     return in_layout_of(image, from_compute_dtype(result, image.dtype))
 
 

@@ -27,7 +27,7 @@ def bilateral_filter(
     padded = pad(u, largest_radius(radius), border)
     sums, weights = torch.zeros_like(u), torch.zeros_like(u[..., :1, :, :] if u.ndim > 2 else u)
     for dy, dx in disk(largest_radius(radius)):
-        neighbor = shifted(padded, dy, dx, largest_radius(radius))
+        neighbor = within(radius, dy, dx, shifted(padded, dy, dx, largest_radius(radius)), u)
         w = bilateral_weight(u, neighbor, dy, dx, radius, sigma_color, sigma_space)
         sums += w * neighbor
         weights += w
@@ -45,6 +45,11 @@ def bilateral_weight(
     in_space = (dy**2 + dx**2) ** 0.5 / positive(per_image(nonnegative_or_nan(sigma_space), u))
     inside = per_image(dy**2 + dx**2 <= radius**2, u)
     return torch.where(inside, torch.exp(-0.5 * (in_color**2 + in_space**2)), 0)
+
+
+def within(radius: Tensor, dy: int, dx: int, neighbor: Tensor, u: Tensor) -> Tensor:
+    """The neighbors; for images whose window ends before them something harmless: 0 times infinity would be NaN."""
+    return torch.where(per_image(dy**2 + dx**2 <= radius**2, u), neighbor, u)
 
 
 def color_distance(u: Tensor, neighbor: Tensor) -> Tensor:
@@ -71,10 +76,15 @@ def gaussian_blur(
     radius = gaussian_radius(kernel_size, sigma)
     most = largest_radius(radius)
     weights = gaussian_weights(sigma, radius).to(u.device, u.dtype)  # [2 * most + 1] or [B, 2 * most + 1]
+
+    def weighted(i: int, shifted_u: Tensor) -> Tensor:
+        inside = per_image(abs(i - most) <= radius, u)  # beyond an image's own window 0 times infinity would be NaN
+        return torch.where(inside, per_image(weights[..., i], u) * shifted_u, 0)
+
     blurred = pad(u, most, border)
     rows, columns = blurred.shape[-2] - 2 * most, blurred.shape[-1] - 2 * most
-    blurred = total(per_image(weights[..., i], u) * blurred[..., i : i + rows, :] for i in range(2 * most + 1))
-    blurred = total(per_image(weights[..., i], u) * blurred[..., i : i + columns] for i in range(2 * most + 1))
+    blurred = total(weighted(i, blurred[..., i : i + rows, :]) for i in range(2 * most + 1))
+    blurred = total(weighted(i, blurred[..., i : i + columns]) for i in range(2 * most + 1))
     result = torch.where(per_image(sigma == 0, u), u, blurred)
     return in_layout_of(image, from_compute_dtype(result, image.dtype))
 
@@ -123,8 +133,8 @@ def largest_radius(radius: Tensor) -> int:
 
 
 def positive(sigma: Tensor) -> Tensor:
-    """For division: sigma 0 is the identity and never comes to count."""
-    return torch.where(sigma == 0, 1, sigma)
+    """For division. Sigma 0, for which an image stays as it is, and what is 0 in the image's dtype come close to it."""
+    return sigma.clamp(min=torch.finfo(sigma.dtype).tiny)
 
 
 LARGEST_RADIUS = 2**15 - 1
