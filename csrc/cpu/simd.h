@@ -4,7 +4,10 @@
 template <class T>
 struct VecOf {
   typedef T type __attribute__((vector_size(TEXFILTERS_VECTOR_BYTES)));
-  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Lane;
+  typedef std::conditional_t<
+      sizeof(T) == 1, int8_t,
+      std::conditional_t<sizeof(T) == 2, int16_t, std::conditional_t<sizeof(T) == 4, int32_t, int64_t>>>
+      Lane;
   typedef Lane bits __attribute__((vector_size(TEXFILTERS_VECTOR_BYTES)));
 };
 template <class T>

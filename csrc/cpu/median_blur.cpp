@@ -1,0 +1,105 @@
+// Median blur on the CPU: bands of rows for all threads. The arithmetic is in median_blur.simd.h.
+#include "cpu/median_blur.h"
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <memory>
+
+#include "cpu/bands.h"
+#include "cpu/dispatch.h"
+#include "cpu/interleaved.h"
+#include "cpu/median_network.h"
+#include "cpu/planes.h"
+#include "windows.h"
+
+namespace texfilters {
+namespace {
+
+template <int N>
+constexpr Network kSorting = sorting_network(N);
+template <int M, int N, int FIRST, int COUNT>
+constexpr Network kMerging = merging_network(M, N, FIRST, COUNT);
+
+}  // namespace
+}  // namespace texfilters
+
+#define TEXFILTERS_ISA_FILE "cpu/median_blur.simd.h"
+#include "cpu/foreach_isa.h"
+
+namespace texfilters {
+
+template <class T>
+MedianKernels<T> median_kernels([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return avx512::median_kernels<T>();
+  if (isa == Isa::avx2) return avx2::median_kernels<T>();
+#endif
+  return baseline::median_kernels<T>();
+}
+template MedianKernels<uint8_t> median_kernels(Isa);
+template MedianKernels<int16_t> median_kernels(Isa);
+template MedianKernels<int32_t> median_kernels(Isa);
+template MedianKernels<int64_t> median_kernels(Isa);
+
+namespace {
+
+using torch::stable::Tensor;
+
+// About how long a pixel takes.
+template <class T>
+double nanoseconds(int64_t ksize) {
+  const double area = static_cast<double>(ksize) * static_cast<double>(ksize);
+  if (ksize <= kLargestNetwork) return 0.005 * area * sizeof(T);
+  return sizeof(T) == 1 ? 8 : 0.1 * area * sizeof(T) * sizeof(T);
+}
+
+template <class S>
+void run(const Tensor& image, const Tensor& output, int64_t ksize) {
+  using T = MedianKey<S>;
+  const SpatialAxes axes(image, 2);
+  const InterleavedPlanes<T> planes(image, output, axes, kLargestPitch);
+  if (planes.empty()) return;
+  const Isa isa = current_isa();
+  const auto order_bits = median_kernels<T>(isa).order_bits;
+  const double pixels = static_cast<double>(planes.count()) * static_cast<double>(planes.height * planes.width);
+  const Bands bands(planes.count(), planes.height, ksize / 2, nanoseconds<T>(ksize) * pixels);
+  struct Worker {
+    MedianRows<T> median;
+    Buffer<T> row;
+  };
+  std::vector<std::unique_ptr<Worker>> workers(bands.threads());
+  bands.run([&](int64_t thread, int64_t plane, int64_t begin, int64_t end) {
+    std::unique_ptr<Worker>& worker = workers[thread];
+    if (worker == nullptr) {
+      worker.reset(new Worker{{planes.height, planes.width, planes.pitch, ksize, infinity_key<T, S>(), isa},
+                              allocate<T>(row_room(planes.width))});
+    }
+    const T* source = planes.source(plane);
+    T* target = planes.target(plane);
+    const auto read = [&](int64_t y, T* row) {
+      order_bits(source + y * planes.source_y, planes.source_x, row, 1, planes.width);
+    };
+    worker->median.start(begin);
+    for (int64_t y = begin; y < end; ++y) {
+      worker->median.next(read, worker->row.get());
+      order_bits(worker->row.get(), 1, target + y * planes.target_y, planes.target_x, planes.width);
+    }
+  });
+}
+
+Tensor median_blur(const Tensor& image, int64_t ksize) {
+  STD_TORCH_CHECK(image.dim() >= 2, "image must have at least 2 dimensions, got ", image.dim());
+  check_window("ksize", ksize, 1);
+  const Tensor output = torch::stable::empty_like(image);
+  with_element_type(image, [&](auto element) { run<decltype(element)>(image, output, ksize); });
+  return output;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CPU, m) {
+  m.impl("median_blur", TORCH_BOX(&median_blur));
+}
+
+}  // namespace texfilters
