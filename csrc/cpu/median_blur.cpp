@@ -57,33 +57,42 @@ double nanoseconds(int64_t ksize) {
 template <class S>
 void run(const Tensor& image, const Tensor& output, int64_t ksize) {
   using T = MedianKey<S>;
+  constexpr T kInfinity = infinity_key<T, S>();
   const SpatialAxes axes(image, 2);
   const InterleavedPlanes<T> planes(image, output, axes, kLargestPitch);
   if (planes.empty()) return;
   const Isa isa = current_isa();
-  const auto order_bits = median_kernels<T>(isa).order_bits;
+  const MedianKernels<T> kernels = median_kernels<T>(isa);
   const double pixels = static_cast<double>(planes.count()) * static_cast<double>(planes.height * planes.width);
   const Bands bands(planes.count(), planes.height, ksize / 2, nanoseconds<T>(ksize) * pixels);
   struct Worker {
     MedianRows<T> median;
-    Buffer<T> row;
+    Buffer<T> rows;
   };
   std::vector<std::unique_ptr<Worker>> workers(bands.threads());
   bands.run([&](int64_t thread, int64_t plane, int64_t begin, int64_t end) {
     std::unique_ptr<Worker>& worker = workers[thread];
     if (worker == nullptr) {
-      worker.reset(new Worker{{planes.height, planes.width, planes.pitch, ksize, infinity_key<T, S>(), isa},
-                              allocate<T>(row_room(planes.width))});
+      worker.reset(new Worker{{planes.height, planes.width, planes.pitch, ksize, kInfinity, isa},
+                              allocate<T>(kMedianRows * row_room(planes.width))});
     }
     const T* source = planes.source(plane);
     T* target = planes.target(plane);
     const auto read = [&](int64_t y, T* row) {
-      order_bits(source + y * planes.source_y, planes.source_x, row, 1, planes.width);
+      return kernels.read_keys(source + y * planes.source_y, planes.source_x, row, planes.width, kInfinity);
     };
+    const bool direct = std::is_same_v<T, uint8_t> && planes.target_x == 1;
     worker->median.start(begin);
-    for (int64_t y = begin; y < end; ++y) {
-      worker->median.next(read, worker->row.get());
-      order_bits(worker->row.get(), 1, target + y * planes.target_y, planes.target_x, planes.width);
+    for (int64_t y = begin; y < end; y += kMedianRows) {
+      const int64_t count = std::min(kMedianRows, end - y);
+      std::array<T*, kMedianRows> out;
+      for (int64_t i = 0; i < count; ++i) {
+        out[i] = direct ? target + (y + i) * planes.target_y : worker->rows.get() + i * row_room(planes.width);
+      }
+      worker->median.next(read, out.data(), count);
+      for (int64_t i = 0; i < count && !direct; ++i) {
+        kernels.write_keys(out[i], target + (y + i) * planes.target_y, planes.target_x, planes.width);
+      }
     }
   });
 }

@@ -30,15 +30,19 @@ constexpr T infinity_key() {
 
 constexpr int64_t kLargestNetwork = 9;
 constexpr int64_t kLargestPitch = 4;
+constexpr int64_t kMedianRows = 8;  // that are best computed at once
 
-// A piece of a row, such that the sorted columns, their pairs and fours stay in the cache, and with its margins.
+// A piece of a row, such that the sorted columns, their pairs and fours stay in the cache; and their lists' stride,
+// with the margins.
 template <class T>
 constexpr int64_t kMedianChunk = 1024 / sizeof(T);
 template <class T>
-constexpr int64_t kMedianStride =
-    kMedianChunk<T> + kLargestNetwork / 2 * 2 * kLargestPitch / kRowStep * kRowStep + 3 * kRowStep;
+constexpr int64_t kMedianStride = kMedianChunk<T> + 3 * kRowStep;
+static_assert(kLargestNetwork / 2 * 2 * kLargestPitch <= kRowStep);
 template <class T>
-constexpr int64_t kMedianMemory = 7 * kLargestNetwork * kMedianStride<T>;
+constexpr int64_t median_memory(int64_t ksize) {
+  return (ksize <= 7 ? 3 : 7) * ksize * kMedianStride<T>;
+}
 
 template <class C>
 struct HistogramKernels {
@@ -50,13 +54,14 @@ struct HistogramKernels {
 // What is compiled for every instruction set.
 template <class T>
 struct MedianKernels {
-  std::array<void (*)(const T* const* rows, T* out, int64_t width, int64_t pitch, T* memory), 4> network;  // 3 .. 9
+  void (*median_rows_of_3)(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch);
+  std::array<void (*)(const T* const* rows, T* out, int64_t width, int64_t pitch, T* memory), 3> network;  // 5, 7, 9
   void (*select)(const T* const* rows, const int64_t* times, int64_t count, T* out, int64_t width, int64_t pitch,
                  int64_t ksize);
   HistogramKernels<uint8_t> histogram;        // windows of up to 255
   HistogramKernels<uint16_t> wide_histogram;  // of up to 65535
-  void (*order_bits)(const T* source, int64_t source_step, T* target, int64_t target_step, int64_t width);
-  bool (*any_beyond)(const T* row, int64_t width, T infinity);
+  bool (*read_keys)(const T* source, int64_t step, T* keys, int64_t width, T infinity);
+  void (*write_keys)(const T* keys, T* target, int64_t step, int64_t width);
 };
 
 template <class T>
@@ -97,8 +102,8 @@ class ColumnHistograms {
 //   median.start(y);
 //   median.next(read, out);  // row y, then y + 1, ...
 //
-// `width` counts elements. read(y, row) reads a row of the image; no row is asked for twice, unless `start` goes back.
-// `out` has room for row_room(width).
+// `width` counts elements. read(y, row) reads a row of the image, as keys, and tells whether it holds a NaN; no row is
+// asked for twice, unless `start` goes back.
 template <class T>
 class MedianRows {
  public:
@@ -110,10 +115,10 @@ class MedianRows {
         radius_(ksize / 2),
         infinity_(infinity),
         kernels_(median_kernels<T>(isa)),
-        margin_(method() == Method::select ? radius_ * pitch : 0),
-        ring_(height, width + 2 * margin_, method() == Method::histogram ? ksize + 1 : ksize),
+        margin_(method() == Method::select || method() == Method::threes ? radius_ * pitch : 0),
+        ring_(height, width + 2 * margin_, reach()),
         has_nan_(ring_.count()),
-        memory_(allocate_zeros<T>(method() == Method::network ? kMedianMemory<T> : 0)) {
+        memory_(allocate<T>(method() == Method::network ? median_memory<T>(ksize) : 0)) {
     if (method() == Method::histogram) {
       if (ksize <= 255)
         narrow_.emplace_back(width, kernels_.histogram);
@@ -130,13 +135,51 @@ class MedianRows {
 
   template <class Read>
   void next(const Read& read, T* out) {
-    ring_.read_to(y_ + radius_, [&](int64_t y, T* row) {
+    next(read, &out, 1);
+  }
+
+  // `count` rows at once, at most kMedianRows.
+  template <class Read>
+  void next(const Read& read, T* const* out, int64_t count) {
+    if (method() == Method::threes) {
+      read_to(y_ + count, read);
+      threes(out, count);
+      for (int64_t i = 0; i < count; ++i, ++y_) spread_nan(out[i]);
+    } else {
+      for (int64_t i = 0; i < count; ++i, ++y_) {
+        read_to(y_ + radius_, read);
+        one_row(out[i]);
+        spread_nan(out[i]);
+        fresh_ = false;
+      }
+    }
+  }
+
+ private:
+  enum class Method { copy, threes, network, select, histogram };
+  Method method() const {
+    if (ksize_ == 1) return Method::copy;
+    if (ksize_ == 3) return Method::threes;
+    if (ksize_ <= kLargestNetwork && pitch_ <= kLargestPitch) return Method::network;
+    return std::is_same_v<T, uint8_t> ? Method::histogram : Method::select;
+  }
+
+  // Rows of the ring. Above all the histograms still have to see the row that leaves them.
+  int64_t reach() const {
+    return method() == Method::threes ? kMedianRows + 2 : method() == Method::histogram ? ksize_ + 1 : ksize_;
+  }
+
+  template <class Read>
+  void read_to(int64_t last, const Read& read) {
+    ring_.read_to(last, [&](int64_t y, T* row) {
       T* first = row + margin_;
-      read(y, first);
+      has_nan_[y % ring_.count()] = read(y, first);
       for (int64_t i = 0; i < margin_; ++i) first[-1 - i] = first[pitch_ - 1 - i % pitch_];
       for (int64_t i = 0; i < margin_; ++i) first[width_ + i] = first[width_ - pitch_ + i % pitch_];
-      if (kernels_.any_beyond) has_nan_[y % ring_.count()] = kernels_.any_beyond(first, width_, infinity_);
     });
+  }
+
+  void one_row(T* out) {
     switch (method()) {
       case Method::copy:
         std::copy_n(ring_.row(y_), width_, out);
@@ -147,7 +190,7 @@ class MedianRows {
       case Method::select:
         select(out);
         break;
-      case Method::histogram:
+      default:
         if constexpr (std::is_same_v<T, uint8_t>) {
           if (ksize_ <= 255)
             histogram(narrow_.front(), out);
@@ -155,23 +198,18 @@ class MedianRows {
             histogram(wide_.front(), out);
         }
     }
-    if (kernels_.any_beyond) spread_nan(out);
-    fresh_ = false;
-    ++y_;
   }
 
- private:
-  enum class Method { copy, network, select, histogram };
-  Method method() const {
-    if (ksize_ == 1) return Method::copy;
-    if (ksize_ <= kLargestNetwork && pitch_ <= kLargestPitch) return Method::network;
-    return std::is_same_v<T, uint8_t> ? Method::histogram : Method::select;
+  void threes(T* const* out, int64_t count) {
+    std::array<const T*, kMedianRows + 2> rows;
+    for (int64_t i = 0; i < count + 2; ++i) rows[i] = ring_.row(y_ - 1 + i);
+    kernels_.median_rows_of_3(rows.data(), out, count, width_, pitch_);
   }
 
   void network(T* out) {
     std::array<const T*, kLargestNetwork> rows;
     for (int64_t i = 0; i < ksize_; ++i) rows[i] = ring_.row(y_ - radius_ + i);
-    kernels_.network[radius_ - 1](rows.data(), out, width_, pitch_, memory_.get());
+    kernels_.network[radius_ - 2](rows.data(), out, width_, pitch_, memory_.get());
   }
 
   void select(T* out) {
@@ -193,8 +231,9 @@ class MedianRows {
     columns.select(out, pitch_, ksize_);
   }
 
-  // Wherever a window holds one. The largest key is a NaN.
+  // Wherever a window of row y_ holds one. The largest key is a NaN.
   void spread_nan(T* out) {
+    if constexpr (std::is_same_v<T, uint8_t>) return;
     bool any = false;
     nan_columns_.resize(width_);
     for_each_in_window(y_, radius_, height_, [&](int64_t y, int64_t) {

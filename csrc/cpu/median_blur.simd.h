@@ -125,21 +125,33 @@ __attribute__((always_inline)) inline V middle(V a, V b, V c) {
   return larger(smaller(a, b), smaller(larger(a, b), c));
 }
 
-// Of three sorted columns: the middle one of the largest of the lowest, the middle one of the middle ones and the
+template <class T>
+__attribute__((always_inline)) inline List<T, 3> sorted_three(const T* padded, int64_t pitch) {
+  return apply<kSorting<3>, 3, T>(List<T, 3>{{load(padded), load(padded + pitch), load(padded + 2 * pitch)}});
+}
+
+// Of three sorted threes: the middle one of the largest of the lowest, the middle one of the middle ones and the
 // smallest of the highest.
 template <class T>
-__attribute__((always_inline)) inline Vec<T> median_of_3_columns(const T* columns, int64_t pitch) {
-  const auto a = load_list<3>(columns), b = load_list<3>(columns + pitch), c = load_list<3>(columns + 2 * pitch);
+__attribute__((always_inline)) inline Vec<T> median_of_threes(const List<T, 3>& a, const List<T, 3>& b,
+                                                              const List<T, 3>& c) {
   return middle(larger(larger(a.at[0], b.at[0]), c.at[0]), middle(a.at[1], b.at[1], c.at[1]),
                 smaller(smaller(a.at[2], b.at[2]), c.at[2]));
 }
 
+// Windows of 3, for several rows at once: every pixel is sorted with its left and right neighbor once for the windows
+// above, around and below it. Pixel x of the image stands at rows[y][pitch + x].
 template <class T>
-inline void store_first(T* p, Vec<T> v, int64_t count) {
-  if (count >= kLanes<T>) {
-    store(p, v);
-  } else {
-    std::memcpy(p, &v, count * sizeof(T));
+void median_rows_of_3(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch) {
+  for (int64_t i = 0; i < width; i += kLanes<T>) {
+    const int64_t x = std::max<int64_t>(0, std::min(i, width - kLanes<T>));
+    List<T, 3> above = sorted_three(rows[0] + x, pitch), here = sorted_three(rows[1] + x, pitch);
+    for (int64_t y = 0; y < count; ++y) {
+      const List<T, 3> below = sorted_three(rows[y + 2] + x, pitch);
+      store_first(out[y] + x, median_of_threes(above, here, below), width - x);
+      above = here;
+      here = below;
+    }
   }
 }
 
@@ -170,24 +182,19 @@ void median_row(const T* const* rows, T* out, int64_t width, int64_t pitch, T* m
         extend(columns + j * kMedianStride<T>, begin - origin, end - origin, origin + length - end, pitch);
       }
     }
-    if constexpr (K == 3) {
-      for (int64_t i = 0; i < count; i += kLanes<T>) {
-        store_first(out + x + i, median_of_3_columns(columns + i, pitch), count - i);
+    for (int64_t i = 0; i < length - pitch; i += kLanes<T>) {
+      const auto left = load_candidates<K, 1>(columns + i), right = load_candidates<K, 1>(columns + i + pitch);
+      store_list(pairs + i, join<K, 1, 1, T>(left, right));
+    }
+    if constexpr (K >= 9) {
+      for (int64_t i = 0; i < length - 3 * pitch; i += kLanes<T>) {
+        const auto left = load_candidates<K, 2>(pairs + i), right = load_candidates<K, 2>(pairs + i + 2 * pitch);
+        store_list(fours + i, join<K, 2, 2, T>(left, right));
       }
-    } else {
-      for (int64_t i = 0; i < length - pitch; i += kLanes<T>) {
-        const auto left = load_candidates<K, 1>(columns + i), right = load_candidates<K, 1>(columns + i + pitch);
-        store_list(pairs + i, join<K, 1, 1, T>(left, right));
-      }
-      if constexpr (K >= 9) {
-        for (int64_t i = 0; i < length - 3 * pitch; i += kLanes<T>) {
-          const auto left = load_candidates<K, 2>(pairs + i), right = load_candidates<K, 2>(pairs + i + 2 * pitch);
-          store_list(fours + i, join<K, 2, 2, T>(left, right));
-        }
-      }
-      for (int64_t i = 0; i < count; i += kLanes<T>) {
-        store_first(out + x + i, median_of_lists<K>(columns + i, pairs + i, fours + i, pitch), count - i);
-      }
+    }
+    for (int64_t i = 0; i < count; i += kLanes<T>) {
+      const int64_t at = std::max<int64_t>(0, std::min(i, count - kLanes<T>));
+      store_first(out + x + at, median_of_lists<K>(columns + at, pairs + at, fours + at, pitch), count - at);
     }
   }
 }
@@ -199,33 +206,57 @@ inline T turned(T bits) {
   return static_cast<T>(bits ^ ((bits >> (8 * sizeof(T) - 1)) & std::numeric_limits<T>::max()));
 }
 
+// Whether there is a NaN, whose bits are beyond the infinity's.
 template <class T>
-void order_bits(const T* source, int64_t source_step, T* target, int64_t target_step, int64_t width) {
-  if (source_step == 1 && target_step == 1) {
-    for (int64_t x = 0; x < width; ++x) target[x] = turned(source[x]);
+bool read_keys(const T* source, int64_t step, T* keys, int64_t width, T infinity) {
+  if constexpr (std::is_same_v<T, uint8_t>) {
+    if (step == 1) {
+      std::memcpy(keys, source, width);
+    } else {
+      for (int64_t x = 0; x < width; ++x) keys[x] = source[x * step];
+    }
+    return false;
   } else {
-    for (int64_t x = 0; x < width; ++x) target[x * target_step] = turned(source[x * source_step]);
+    T lowest = 0, highest = 0;
+    if (step == 1) {
+      for (int64_t x = 0; x < width; ++x) {
+        const T key = turned(source[x]);
+        lowest = std::min(lowest, key);
+        highest = std::max(highest, key);
+        keys[x] = key;
+      }
+    } else {
+      for (int64_t x = 0; x < width; ++x) {
+        keys[x] = turned(source[x * step]);
+        lowest = std::min(lowest, keys[x]);
+        highest = std::max(highest, keys[x]);
+      }
+    }
+    return highest > infinity || lowest < ~infinity;
   }
 }
 
 template <class T>
-bool any_beyond(const T* row, int64_t width, T infinity) {
-  bool found = false;
-  for (int64_t x = 0; x < width; ++x) found |= row[x] > infinity || row[x] < static_cast<T>(~infinity);
-  return found;
+void write_keys(const T* keys, T* target, int64_t step, int64_t width) {
+  if (step == 1) {
+    for (int64_t x = 0; x < width; ++x) target[x] = turned(keys[x]);
+  } else {
+    for (int64_t x = 0; x < width; ++x) target[x * step] = turned(keys[x]);
+  }
 }
 
 template <class T>
 MedianKernels<T> median_kernels() {
   MedianKernels<T> kernels{};
-  kernels.network = {median_row<T, 3>, median_row<T, 5>, median_row<T, 7>, median_row<T, 9>};
-  kernels.order_bits = order_bits<T>;
+  kernels.median_rows_of_3 = median_rows_of_3<T>;
+  kernels.network = {median_row<T, 5>, median_row<T, 7>, median_row<T, 9>};
+  kernels.read_keys = read_keys<T>;
+  kernels.write_keys = write_keys<T>;
   if constexpr (std::is_same_v<T, uint8_t>) {
     kernels.histogram = {count_row<uint8_t>, exchange_rows<uint8_t>, select_by_histogram<uint8_t, uint16_t>};
     kernels.wide_histogram = {count_row<uint16_t>, exchange_rows<uint16_t>, select_by_histogram<uint16_t, uint32_t>};
   } else {
     kernels.select = select_row<T>;
-    kernels.any_beyond = any_beyond<T>;
   }
   return kernels;
 }

@@ -1,5 +1,14 @@
 // Medians of large windows of integers, bit by bit, for one instruction set (see foreach_isa.h).
 
+template <class T>
+inline void store_first(T* p, Vec<T> v, int64_t count) {
+  if (count >= kLanes<T>) {
+    store(p, v);
+  } else {
+    std::memcpy(p, &v, count * sizeof(T));
+  }
+}
+
 // The median is the largest t such that no more than half of the window lies below it; its bits are found from the
 // highest on. rows[j] counts times[j] times; pixel x of the image stands at [x + ksize / 2 * pitch].
 template <class T>
@@ -20,6 +29,6 @@ void select_row(const T* const* rows, const int64_t* times, int64_t count, T* ou
       }
       median = below <= half ? wish : median;
     }
-    store(out + x, median);
+    store_first(out + x, median, width - x);
   }
 }
