@@ -1,0 +1,150 @@
+// Patch negatives on the CPU: every row of the result is made of pieces of rows of the image.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "cpu/bands.h"
+#include "cpu/dispatch.h"
+
+namespace texfilters {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Whole numbers of either width, of any strides.
+class Integers {
+ public:
+  Integers(const char* name, const Tensor& tensor) : data_(tensor.const_data_ptr()), strides_(tensor.strides().vec()) {
+    STD_TORCH_CHECK(tensor.is_cpu(), name, " must be on the CPU");
+    STD_TORCH_CHECK(tensor.scalar_type() == ScalarType::Int || tensor.scalar_type() == ScalarType::Long, name,
+                    " must be int32 or int64");
+    wide_ = tensor.scalar_type() == ScalarType::Long;
+  }
+  template <class... Index>
+  int64_t operator()(Index... index) const {
+    int64_t offset = 0, i = 0;
+    ((offset += index * strides_[i++]), ...);
+    return wide_ ? static_cast<const int64_t*>(data_)[offset] : static_cast<const int32_t*>(data_)[offset];
+  }
+
+ private:
+  const void* data_;
+  std::vector<int64_t> strides_;
+  bool wide_;
+};
+
+struct Place {
+  int64_t y, x;
+};
+
+// One result: the squares of its cells, row by row.
+struct Tiling {
+  int64_t size, columns;
+  std::vector<Place> places;
+};
+
+std::vector<Tiling> tilings(const Tensor& image, const Tensor& patch_size, const Tensor& places) {
+  const int64_t height = image.size(2), width = image.size(3);
+  const Integers sizes("patch_size", patch_size), origins("places", places);
+  std::vector<Tiling> result;
+  for (int64_t b = 0; b < patch_size.size(0); ++b) {
+    for (int64_t i = 0; i < patch_size.size(1); ++i) {
+      const int64_t size = sizes(b, i);
+      STD_TORCH_CHECK(size >= 1 && size <= std::min(height, width), "patch_size must lie in [1, ",
+                      std::min(height, width), "], got ", size);
+      const int64_t columns = (width - 1) / size + 1, cells = columns * ((height - 1) / size + 1);
+      STD_TORCH_CHECK(cells <= places.size(2), "places must have ", cells, " cells for patch_size ", size, ", got ",
+                      places.size(2));
+      Tiling tiling{size, columns, {}};
+      tiling.places.reserve(cells);
+      for (int64_t cell = 0; cell < cells; ++cell) {
+        const Place place{origins(b, i, cell, 0), origins(b, i, cell, 1)};
+        STD_TORCH_CHECK(place.y >= 0 && place.y <= height - size && place.x >= 0 && place.x <= width - size,
+                        "places must lie within the image, got (", place.y, ", ", place.x, ") for patch_size ", size);
+        tiling.places.push_back(place);
+      }
+      result.push_back(std::move(tiling));
+    }
+  }
+  return result;
+}
+
+// Pieces are short: two overlapping copies of a fixed size take less than a call.
+inline void copy_bytes(char* target, const char* source, int64_t count) {
+  constexpr int64_t kBlock = 32;
+  if (count < kBlock) {
+    std::memcpy(target, source, count);
+    return;
+  }
+  for (int64_t i = 0; i + kBlock < count; i += kBlock) std::memcpy(target + i, source + i, kBlock);
+  std::memcpy(target + count - kBlock, source + count - kBlock, kBlock);
+}
+
+template <class T>
+void copy_pixels(T* target, const T* source, int64_t step, int64_t count) {
+  if (step == 1) {
+    copy_bytes(reinterpret_cast<char*>(target), reinterpret_cast<const char*>(source), count * sizeof(T));
+  } else {
+    for (int64_t x = 0; x < count; ++x) target[x] = source[x * step];
+  }
+}
+
+template <class T>
+void run(const Tensor& image, const Tensor& output, const std::vector<Tiling>& all) {
+  const int64_t results = output.size(1), channels = image.size(1), height = image.size(2), width = image.size(3);
+  const int64_t count = static_cast<int64_t>(all.size()) * channels;
+  if (count * height * width == 0) return;
+  const T* data = static_cast<const T*>(image.const_data_ptr());
+  T* target = static_cast<T*>(output.mutable_data_ptr());
+  const int64_t step_y = image.stride(2), step_x = image.stride(3);
+  const Bands bands(count, height, 0,
+                    0.2 * sizeof(T) * static_cast<double>(count) * static_cast<double>(height * width));
+  bands.run([&](int64_t, int64_t plane, int64_t begin, int64_t end) {
+    const int64_t result = plane / channels, channel = plane % channels;
+    const T* source = data + result / results * image.stride(0) + channel * image.stride(1);
+    const Tiling& tiling = all[result];
+    for (int64_t y = begin; y < end; ++y) {
+      const Place* place = tiling.places.data() + y / tiling.size * tiling.columns;
+      T* row = target + (plane * height + y) * width;
+      for (int64_t x = 0; x < width; x += tiling.size, ++place) {
+        copy_pixels(row + x, source + (place->y + y % tiling.size) * step_y + place->x * step_x, step_x,
+                    std::min(tiling.size, width - x));
+      }
+    }
+  });
+}
+
+Tensor patch_negatives(const Tensor& image, const Tensor& patch_size, const Tensor& places) {
+  STD_TORCH_CHECK(image.dim() == 4, "image must have 4 dimensions, got ", image.dim());
+  STD_TORCH_CHECK(patch_size.dim() == 2 && patch_size.size(0) == image.size(0), "patch_size must have shape [B, n]");
+  STD_TORCH_CHECK(places.dim() == 4 && places.size(0) == image.size(0) && places.size(1) == patch_size.size(1) &&
+                      places.size(3) == 2,
+                  "places must have shape [B, n, cells, 2]");
+  const std::vector<Tiling> all = tilings(image, patch_size, places);
+  const std::vector<int64_t> shape = {image.size(0), patch_size.size(1), image.size(1), image.size(2), image.size(3)};
+  const Tensor output = torch::stable::new_empty(image, shape);
+  with_element_type(image, [&](auto element) {
+    constexpr std::size_t kSize = sizeof(element);
+    if constexpr (kSize == 1) run<uint8_t>(image, output, all);
+    if constexpr (kSize == 2) run<uint16_t>(image, output, all);
+    if constexpr (kSize == 4) run<uint32_t>(image, output, all);
+    if constexpr (kSize == 8) run<uint64_t>(image, output, all);
+  });
+  return output;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(texfilters_native, CPU, m) {
+  m.impl("patch_negatives", TORCH_BOX(&patch_negatives));
+}
+
+}  // namespace texfilters
