@@ -49,8 +49,8 @@ void run(const Tensor& image, const Tensor& output, const ThresholdParameters& p
   const auto move = row_kernels<S, T>(isa);
   const double pixels = static_cast<double>(planes.count()) * static_cast<double>(planes.height * planes.width);
   const bool box = std::is_same_v<S, uint8_t> && !parameters.gaussian;
-  const Bands bands(planes.count(), planes.height, parameters.block_size / 2,
-                    (box ? 0.2 : 0.2 + 0.02 * sizeof(T) * static_cast<double>(parameters.block_size)) * pixels);
+  const double nanoseconds = box ? 0.3 : 0.3 + 0.008 * sizeof(Compute<S>) * static_cast<double>(parameters.block_size);
+  const Bands bands(planes.count(), planes.height, parameters.block_size / 2, nanoseconds * pixels);
   struct Worker {
     ThresholdRows<T> threshold;
     Buffer<T> row;

@@ -30,7 +30,7 @@ constexpr T infinity_key() {
 
 constexpr int64_t kLargestNetwork = 9;
 constexpr int64_t kLargestPitch = 4;
-constexpr int64_t kMedianRows = 8;  // that are best computed at once
+constexpr int64_t kMedianRows = 6;  // that are best computed at once
 
 // A piece of a row, such that the sorted columns, their pairs and fours stay in the cache; and their lists' stride,
 // with the margins.

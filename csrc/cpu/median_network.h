@@ -138,4 +138,12 @@ constexpr int candidates(int ksize, int columns) {
   return columns * ksize - 2 * hopeless(ksize, columns);
 }
 
+constexpr bool joins(int ksize, int a, int b) {
+  const int m = candidates(ksize, a), n = candidates(ksize, b), count = candidates(ksize, a + b);
+  const int first = hopeless(ksize, a + b) - hopeless(ksize, a) - hopeless(ksize, b);
+  return merges(merging_network(m, n, first, count), m, n, first, count);
+}
+static_assert(joins(5, 1, 1) && joins(5, 2, 2));
+static_assert(joins(7, 1, 1) && joins(7, 2, 2) && joins(7, 4, 2));
+
 }  // namespace texfilters

@@ -103,17 +103,32 @@ inline void gray_row(const std::array<const uint8_t*, 3>& rgb, int64_t step, uin
   for (; x < width; ++x) gray[x * gray_step] = luma(r[x * step], g[x * step], b[x * step]);
 }
 
+template <class T>
+inline T luma_of(T r, T g, T b) {
+  return T(0.299) * r + T(0.587) * g + T(0.114) * b;
+}
+
+// Plain loops with fixed steps are left to the compiler's vectorizer.
 template <class S>
 void gray_row(const std::array<const S*, 3>& rgb, int64_t step, S* gray, int64_t gray_step, int64_t width) {
   using T = std::conditional_t<std::is_same_v<S, double>, double, float>;
+  const S *r = rgb[0], *g = rgb[1], *b = rgb[2];
+  if constexpr (std::is_same_v<S, T>) {
+    if (gray_step == 1 && step == 1) {
+      for (int64_t x = 0; x < width; ++x) gray[x] = luma_of(r[x], g[x], b[x]);
+      return;
+    }
+    if (gray_step == 1 && step == 3 && g == r + 1 && b == r + 2) {
+      for (int64_t x = 0; x < width; ++x) gray[x] = luma_of(r[3 * x], r[3 * x + 1], r[3 * x + 2]);
+      return;
+    }
+  }
   constexpr int64_t kPiece = 256;
   T pieces[3][kPiece];
   for (int64_t x = 0; x < width; x += kPiece) {
     const int64_t count = std::min(kPiece, width - x);
     for (int c = 0; c < 3; ++c) read_row<S, T>(rgb[c] + x * step, step, pieces[c], count);
-    for (int64_t i = 0; i < count; ++i) {
-      pieces[0][i] = T(0.299) * pieces[0][i] + T(0.587) * pieces[1][i] + T(0.114) * pieces[2][i];
-    }
+    for (int64_t i = 0; i < count; ++i) pieces[0][i] = luma_of(pieces[0][i], pieces[1][i], pieces[2][i]);
     write_row<S, T>(pieces[0], gray + x * gray_step, gray_step, count);
   }
 }
