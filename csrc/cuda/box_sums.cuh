@@ -1,0 +1,108 @@
+// Sums over square windows of bytes, and what of them decides the adaptive threshold of whole numbers.
+#pragma once
+
+#include "cuda/elements.cuh"
+
+namespace texfilters {
+
+constexpr int kBoxRadius = 128;  // at most: sums along rows have 16 bits
+
+// Sums along a row of bytes in shared memory. For the four pixels of a word, the window of the first, and what the
+// others have more to the right and less to the left.
+class BoxRow {
+ public:
+  __device__ explicit BoxRow(int radius)
+      : first_(-words_around(radius)),
+        last_(radius / 4),
+        behind_((radius + 1) / 4),
+        behind_that_(min(behind_ + 1, words_around(radius))),
+        in_first_(0x01010101u << 8 * (-first_ * 4 - radius)),
+        in_last_(0x01010101u >> 8 * (3 - radius % 4)),
+        leaving_(0x3210 + 0x1111 * (-first_ * 4 - radius)),
+        coming_(0x3210 + 0x1111 * ((radius + 1) % 4)) {}
+
+  // That have to lie in front of a word and behind it.
+  static __host__ __device__ constexpr int words_around(int radius) { return (radius + 3) / 4; }
+
+  // 16 bits each: x of the pixels 0 and 1, y of 2 and 3.
+  __device__ __forceinline__ uint2 operator()(const uint32_t* word) const {
+    uint32_t sum = __dp4a(word[first_], in_first_, 0u);
+    for (int i = first_ + 1; i < last_; ++i) sum = __dp4a(word[i], 0x01010101u, sum);
+    sum = __dp4a(word[last_], in_last_, sum);
+    const uint32_t left = __byte_perm(word[first_], word[first_ + 1], leaving_);
+    const uint32_t right = __byte_perm(word[behind_], word[behind_that_], coming_);
+    const uint32_t second = sum + (right & 0xff) - (left & 0xff);
+    const uint32_t third = __dp4a(right, 0x0101u, sum) - __dp4a(left, 0x0101u, 0u);
+    const uint32_t fourth = __dp4a(right, 0x010101u, sum) - __dp4a(left, 0x010101u, 0u);
+    return make_uint2(second << 16 | sum, fourth << 16 | third);
+  }
+
+ private:
+  int first_, last_, behind_, behind_that_;  // words
+  uint32_t in_first_, in_last_, leaving_, coming_;
+};
+
+// The sums of four pixels over the rows of their windows. Narrow: 16 bits are enough, which holds up to 15 x 15.
+template <bool kNarrow>
+class BoxSums;
+
+template <>
+class BoxSums<true> {
+ public:
+  static constexpr int kRadius = 7;
+
+  __device__ __forceinline__ void add(uint2 row) {
+    sums_.x += row.x;
+    sums_.y += row.y;
+  }
+  __device__ __forceinline__ void subtract(uint2 row) {
+    sums_.x -= row.x;
+    sums_.y -= row.y;
+  }
+  __device__ __forceinline__ int operator[](int pixel) const {
+    const uint32_t two = pixel < 2 ? sums_.x : sums_.y;
+    return static_cast<int>(pixel % 2 ? two >> 16 : two & 0xffff);
+  }
+
+ private:
+  uint2 sums_ = make_uint2(0, 0);
+};
+
+template <>
+class BoxSums<false> {
+ public:
+  static constexpr int kRadius = kBoxRadius;
+
+  __device__ __forceinline__ void add(uint2 row) { change(row, 1); }
+  __device__ __forceinline__ void subtract(uint2 row) { change(row, -1); }
+  __device__ __forceinline__ int operator[](int pixel) const { return sums_[pixel]; }
+
+ private:
+  __device__ __forceinline__ void change(uint2 row, int sign) {
+    sums_[0] += sign * static_cast<int>(row.x & 0xffff);
+    sums_[1] += sign * static_cast<int>(row.x >> 16);
+    sums_[2] += sign * static_cast<int>(row.y & 0xffff);
+    sums_[3] += sign * static_cast<int>(row.y >> 16);
+  }
+
+  int sums_[4] = {};
+};
+
+// Whether a value of 8 bits lies above the rounded mean of its window less c. The window has an odd number n of pixels,
+// so that no mean lies halfway, and
+//   value > round(sum / n) - c  <=>  sum / n < value + c - 1/2  <=>  sum <= value n + ((2 c - 1) n - 1) / 2.
+__device__ __forceinline__ int mean_offset(int c, int n) {
+  return ((2 * c - 1) * n - 1) / 2;
+}
+__device__ __forceinline__ bool above_mean(int sum, int value, int n, int offset) {
+  return sum <= value * n + offset;
+}
+
+// c as a whole number; more than 300 are as good as 300, and by NaN nothing passes.
+__device__ inline int whole_c(double c, bool invert) {
+  constexpr double kMost = 300;
+  if (c != c) c = invert ? kMost : -kMost;
+  return static_cast<int>(fmin(fmax(invert ? floor(c) : ceil(c), -kMost), kMost));
+}
+
+}  // namespace texfilters
