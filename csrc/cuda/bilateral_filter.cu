@@ -1,0 +1,48 @@
+// The launches of the bilateral filter.
+#include "cuda/bilateral_filter.h"
+
+#include "cuda/bilateral_filter.cuh"
+
+namespace texfilters {
+namespace {
+
+using Kernel = void (*)(BilateralLaunch);
+
+int64_t tile_bytes(int64_t radius, int64_t pixel) {
+  const int64_t height = kBilateralHeight + 2 * radius, width = kBilateralWidth + 2 * radius;
+  return (height + width) * static_cast<int64_t>(sizeof(int64_t)) + height * width * pixel;
+}
+
+}  // namespace
+
+int run_bilateral(BilateralLaunch a, void* stream) {
+  const cudaStream_t where = static_cast<cudaStream_t>(stream);
+  int device = 0, shared = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error != cudaSuccess) return error;
+
+  // Where only the device knows the radii, several blocks are to find room on a multiprocessor.
+  constexpr int64_t kForUnknown = 64 * 1024;
+  const bool known = a.radius >= 0, gray = a.channels == 1, bytes = a.source.element == Element::uint8;
+  const int64_t pixel = gray ? sizeof(GrayPixel) : sizeof(RgbPixel);
+  const int64_t room = known ? shared : std::min<int64_t>(shared, kForUnknown);
+  a.largest_radius = 0;
+  if (gray || a.channels == 3) {
+    while (a.largest_radius != a.radius && tile_bytes(a.largest_radius + 1, pixel) <= room) a.largest_radius += 1;
+  }
+  if (a.largest_radius > 0 && (!known || a.radius == a.largest_radius)) {
+    constexpr int kUsual = 4;  // d = 9
+    static const Kernel kernels[][2] = {{bilateral_tiles<GrayPixel, 0>, bilateral_tiles<GrayPixel, kUsual>},
+                                        {bilateral_tiles<RgbPixel, 0>, bilateral_tiles<RgbPixel, kUsual>},
+                                        {bilateral_tiles<BytesPixel, 0>, bilateral_tiles<BytesPixel, kUsual>}};
+    const Kernel kernel = kernels[gray ? 0 : bytes ? 2 : 1][a.radius == kUsual];
+    error = launch_blocks(kernel, a, a.images, tiles(a, kBilateralHeight, kBilateralWidth), kBilateralThreads,
+                          static_cast<int>(tile_bytes(a.largest_radius, pixel)), where);
+    if (error != cudaSuccess || known) return error;
+  }
+  const int64_t parts = (a.height * a.width - 1) / kDirectThreads + 1;
+  return launch_blocks(bilateral_direct, a, a.images, parts, kDirectThreads, 0, where);
+}
+
+}  // namespace texfilters
