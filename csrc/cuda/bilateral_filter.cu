@@ -17,17 +17,11 @@ int64_t tile_bytes(int64_t radius, int64_t pixel) {
 
 int run_bilateral(BilateralLaunch a, void* stream) {
   const cudaStream_t where = static_cast<cudaStream_t>(stream);
-  int device = 0, shared = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  if (error != cudaSuccess) return error;
-
-  // Where only the device knows the radii, several blocks are to find room on a multiprocessor.
-  constexpr int64_t kForUnknown = 64 * 1024;
   const bool known = a.radius >= 0, gray = a.channels == 1, bytes = a.source.element == Element::uint8;
   const int64_t pixel = gray ? sizeof(GrayPixel) : sizeof(RgbPixel);
-  const int64_t room = known ? shared : std::min<int64_t>(shared, kForUnknown);
-  a.largest_radius = 0;
+  int64_t room = 0;
+  const cudaError_t error = shared_memory(known, room);
+  if (error != cudaSuccess) return error;
   if (gray || a.channels == 3) {
     while (a.largest_radius != a.radius && tile_bytes(a.largest_radius + 1, pixel) <= room) a.largest_radius += 1;
   }
@@ -37,8 +31,8 @@ int run_bilateral(BilateralLaunch a, void* stream) {
                                         {bilateral_tiles<RgbPixel, 0>, bilateral_tiles<RgbPixel, kUsual>},
                                         {bilateral_tiles<BytesPixel, 0>, bilateral_tiles<BytesPixel, kUsual>}};
     const Kernel kernel = kernels[gray ? 0 : bytes ? 2 : 1][a.radius == kUsual];
-    error = launch_blocks(kernel, a, a.images, tiles(a, kBilateralHeight, kBilateralWidth), kBilateralThreads,
-                          static_cast<int>(tile_bytes(a.largest_radius, pixel)), where);
+    const cudaError_t error = launch_blocks(kernel, a, a.images, tiles(a, kBilateralHeight, kBilateralWidth),
+                                            kBilateralThreads, tile_bytes(a.largest_radius, pixel), where);
     if (error != cudaSuccess || known) return error;
   }
   const int64_t parts = (a.height * a.width - 1) / kDirectThreads + 1;

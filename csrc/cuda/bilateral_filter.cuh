@@ -14,13 +14,13 @@
 
 #include "cuda/bilateral_filter.h"
 #include "cuda/bordered_tile.cuh"
+#include "cuda/copy_tile.cuh"
 #include "cuda/filter.cuh"
 
 namespace texfilters {
 
 constexpr int kStripRows = 4, kBilateralWarps = 8, kBilateralThreads = kLanes * kBilateralWarps;
 constexpr int kBilateralWidth = kLanes, kBilateralHeight = 2 * kStripRows * kBilateralWarps;
-constexpr int kLargestWindow = (1 << 15) - 1;  // radius
 
 // What an image's sigmas make of its windows.
 struct BilateralWeights {
@@ -40,7 +40,7 @@ struct BilateralWeights {
 __device__ inline int bilateral_radius(const BilateralLaunch& a, int64_t image) {
   if (a.radius >= 0) return a.radius;
   const double length = rint(1.5 * value_of(a.sigma_space, image));  // fmin and fmax take the number beside a NaN
-  return static_cast<int>(fmin(fmax(length, 1.0), static_cast<double>(kLargestWindow)));
+  return static_cast<int>(fmin(fmax(length, 1.0), static_cast<double>(kLargestRadius)));
 }
 
 // How far a circle of that radius reaches at a distance from its middle. Rounding cannot pass a whole number here.
@@ -240,17 +240,6 @@ __device__ __forceinline__ void write_strip(const View& output, int64_t y, int64
   } else {
     with_element(output.element, output.data, write);
   }
-}
-
-// The bits of a tile's pixels.
-__device__ inline void copy_tile(const View& source, const View& output, int64_t channels, int rows, int columns) {
-  with_element(source.element, source.data, [&](auto* from) {
-    auto* to = global(static_cast<decltype(from)>(output.data));
-    for (int64_t i = threadIdx.x; i < channels * rows * columns; i += blockDim.x) {
-      const int64_t c = i / (rows * columns), x = i % columns, y = i / columns % rows;
-      to[c * output.channel + y * output.y + x * output.x] = from[c * source.channel + y * source.y + x * source.x];
-    }
-  });
 }
 
 // Grid: images, tiles.

@@ -35,16 +35,27 @@ inline int64_t tiles(const FilterLaunch& a, int64_t tile_height, int64_t tile_wi
   return ((a.height - 1) / tile_height + 1) * ((a.width - 1) / tile_width + 1);
 }
 
+// What a block may have of shared memory, in bytes. Where a kernel's need is not known, several blocks are to find room
+// on a multiprocessor.
+inline cudaError_t shared_memory(bool known, int64_t& room) {
+  constexpr int kForUnknown = 64 * 1024;
+  int device = 0, most = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  room = known ? most : std::min(most, kForUnknown);
+  return error;
+}
+
 // `parts` blocks for each of `count` images or planes, in as many launches as the largest grid asks for. Shared memory
 // is in bytes.
 template <class Launch>
-cudaError_t launch_blocks(void (*kernel)(Launch), Launch a, int64_t count, int64_t parts, int threads, int shared,
+cudaError_t launch_blocks(void (*kernel)(Launch), Launch a, int64_t count, int64_t parts, int threads, int64_t shared,
                           cudaStream_t stream) {
   int device = 0, largest = 0;
   cudaError_t error = cudaGetDevice(&device);
   if (error == cudaSuccess) error = cudaDeviceGetAttribute(&largest, cudaDevAttrMaxGridDimX, device);
   if (error == cudaSuccess && shared > 48 * 1024)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
   if (error != cudaSuccess) return static_cast<void>(cudaGetLastError()), error;  // not left for somebody else
   if (parts > largest) return cudaErrorInvalidValue;
   for (int64_t first = 0; first < count; first += largest / parts) {
