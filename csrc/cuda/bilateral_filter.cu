@@ -8,11 +8,6 @@ namespace {
 
 using Kernel = void (*)(BilateralLaunch);
 
-int64_t tile_bytes(int64_t radius, int64_t pixel) {
-  const int64_t height = kBilateralHeight + 2 * radius, width = kBilateralWidth + 2 * radius;
-  return (height + width) * static_cast<int64_t>(sizeof(int64_t)) + height * width * pixel;
-}
-
 }  // namespace
 
 int run_bilateral(BilateralLaunch a, void* stream) {
@@ -23,16 +18,15 @@ int run_bilateral(BilateralLaunch a, void* stream) {
   const cudaError_t error = shared_memory(known, room);
   if (error != cudaSuccess) return error;
   if (gray || a.channels == 3) {
-    while (a.largest_radius != a.radius && tile_bytes(a.largest_radius + 1, pixel) <= room) a.largest_radius += 1;
+    while (a.largest_radius != a.radius && bilateral_bytes(a.largest_radius + 1, pixel) <= room) a.largest_radius += 1;
   }
   if (a.largest_radius > 0 && (!known || a.radius == a.largest_radius)) {
-    constexpr int kUsual = 4;  // d = 9
-    static const Kernel kernels[][2] = {{bilateral_tiles<GrayPixel, 0>, bilateral_tiles<GrayPixel, kUsual>},
-                                        {bilateral_tiles<RgbPixel, 0>, bilateral_tiles<RgbPixel, kUsual>},
-                                        {bilateral_tiles<BytesPixel, 0>, bilateral_tiles<BytesPixel, kUsual>}};
-    const Kernel kernel = kernels[gray ? 0 : bytes ? 2 : 1][a.radius == kUsual];
+    static const Kernel kernels[][2] = {{bilateral_tiles<GrayPixel, 0>, bilateral_tiles<GrayPixel, kUsualRadius>},
+                                        {bilateral_tiles<RgbPixel, 0>, bilateral_tiles<RgbPixel, kUsualRadius>},
+                                        {bilateral_tiles<BytesPixel, 0>, bilateral_tiles<BytesPixel, kUsualRadius>}};
+    const Kernel kernel = kernels[gray ? 0 : bytes ? 2 : 1][a.radius == kUsualRadius];
     const cudaError_t error = launch_blocks(kernel, a, a.images, tiles(a, kBilateralHeight, kBilateralWidth),
-                                            kBilateralThreads, tile_bytes(a.largest_radius, pixel), where);
+                                            kBilateralThreads, bilateral_bytes(a.largest_radius, pixel), where);
     if (error != cudaSuccess || known) return error;
   }
   const int64_t parts = (a.height * a.width - 1) / kDirectThreads + 1;
