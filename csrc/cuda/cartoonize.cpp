@@ -12,9 +12,6 @@ namespace {
 
 using torch::stable::Tensor;
 
-// Of scratch memory at most, unless a single image needs more.
-constexpr int64_t kScratchBytes = 64 << 20;
-
 Tensor cartoonize(const Tensor& image, int64_t d, const Tensor& sigma_color, const Tensor& sigma_space, int64_t passes,
                   int64_t ksize, int64_t block_size, const Tensor& c) {
   check_image(image);
@@ -46,7 +43,7 @@ Tensor cartoonize(const Tensor& image, int64_t d, const Tensor& sigma_color, con
   for_launches(image, output, launch, [&](const CartoonLaunch& part) {
     const int64_t numbers = cartoon_planes(part) * part.height * part.width;  // of an image
     if (numbers == 0) return run_cartoon(part, nullptr, part.images, stream);
-    const int64_t fitting = kScratchBytes / (numbers * bytes(part.source.element));
+    const int64_t fitting = scratch_bytes() / (numbers * bytes(part.source.element));
     const int64_t together = std::min(part.images, std::max<int64_t>(1, fitting));
     if (scratch.empty()) scratch.push_back(torch::stable::new_empty(image, {together * numbers}));
     return run_cartoon(part, scratch[0].mutable_data_ptr(), together, stream);

@@ -104,15 +104,20 @@ def truth_of_bytes(image, d, color, space, passes, ksize, block_size, c):
     return torch.where(keep, color, 0)
 
 
-def test_as_many_images_together_as_scratch_memory_holds():
-    """Of 64 MiB, or one image: here two."""
-    one = noise(1, 3, 1800, 4000)[..., ::1500, :]
-    assert torch.equal(cartoon(one, passes=0), cartoon(one.clone(), passes=0))
-    image = noise(5, 3, 2, 1_500_000, dtype=torch.uint8)[..., :600_000]
-    parameters = arguments(d=1, passes=2, ksize=3, block_size=3, c=0.0)
-    images = noise(9, 3, 1, 100, dtype=torch.uint8).repeat(1, 1, 1, 1)
-    assert torch.equal(run("cartoonize", images, *parameters), composed(images, *parameters))
-    del image
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
+def test_as_many_images_together_as_scratch_memory_holds(dtype):
+    image = noise(5, 3, 20, 37, dtype=dtype)
+    c = torch.tensor([3.5, 2, -2, 0, 9])
+    whole, launches = {}, {}
+    planes = 5 if dtype.is_floating_point else 3
+    for images in (5, 4, 2, 1, 0):  # 0: room for not even one
+        scratch = images * planes * 20 * 37 * dtype.itemsize
+        for device in ((), (C,)):
+            whole[images] = run("cartoonize", image, *arguments(passes=2, c=c), device=device, scratch=scratch)
+            launches[images] = OPS.launches()
+            assert torch.equal(whole[images], whole[5])
+    assert torch.equal(whole[5], composed(image, *arguments(passes=2, c=c)))
+    assert [launches[n] // launches[5] for n in (4, 2, 1, 0)] == [2, 3, 5, 5]
 
 
 def test_launches():
