@@ -49,11 +49,13 @@ __device__ inline int bilateral_radius(const BilateralLaunch& a, int64_t image) 
   return static_cast<int>(fmin(fmax(length, 1.0), static_cast<double>(kLargestRadius)));
 }
 
-// How far a circle of that radius reaches at a distance from its middle. Rounding cannot pass a whole number here.
+// How far a circle of that radius reaches at a distance from its middle: the whole root, whatever float32 makes of it.
 __device__ __forceinline__ int half_chord(int radius, int distance) {
-  const int64_t rest = int64_t{radius} * radius - int64_t{distance} * distance;
-  return rest < 1 << 22 ? static_cast<int>(__fsqrt_rn(static_cast<float>(rest)))
-                        : static_cast<int>(sqrt(static_cast<double>(rest)));
+  const int rest = radius * radius - distance * distance;
+  int half = static_cast<int>(__fsqrt_rn(static_cast<float>(rest)));
+  if (half * half > rest) half -= 1;
+  if ((half + 1) * (half + 1) <= rest) half += 1;
+  return half;
 }
 
 // Pixels in shared memory. scaled_distance(q, p, color) is color times their L1 distance.
