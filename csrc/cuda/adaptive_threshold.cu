@@ -1,23 +1,32 @@
 // The launches of the adaptive threshold's kernels.
 #include "cuda/adaptive_threshold.h"
 
+#include <iterator>
+
 #include "cuda/adaptive_threshold.cuh"
 
 namespace texfilters {
 
 int run_threshold(ThresholdLaunch a, void* stream) {
-  const int64_t planes = a.images * a.channels, parts = tiles(a, kThresholdTile, kThresholdTile);
-  const auto launch = [&](auto kernel, int threads, int shared) {
-    return launch_blocks(kernel, a, planes, parts, threads, shared, static_cast<cudaStream_t>(stream));
+  const auto launch = [&](auto kernel, int rows, int threads, int shared) {
+    const int64_t parts = tiles(a, rows, kThresholdTile);
+    return launch_blocks(kernel, a, a.images * a.channels, parts, threads, shared, static_cast<cudaStream_t>(stream));
   };
   const bool sums_of_bytes = a.source.element == Element::uint8 && a.weights == nullptr;
   const int radius = a.block_size / 2;
-  if (sums_of_bytes && radius <= kBoxRadius && BoxTile(radius).shared() <= 48 * 1024) {
-    const auto kernel = radius <= BoxSums<true>::kRadius ? threshold_box<true> : threshold_box<false>;
-    return launch(kernel, BoxTile::kThreads, BoxTile(radius).shared());
+  const int shared = BoxTile(radius).shared(radius);
+  if (sums_of_bytes && radius > 0 && radius <= BoxTile::kLargestRadius && shared <= 48 * 1024) {
+    static constexpr void (*kKernels[])(ThresholdLaunch) = {
+        threshold_box<0>, threshold_box<1>, threshold_box<2>, threshold_box<3>,
+        threshold_box<4>, threshold_box<5>, threshold_box<6>, threshold_box<7>,
+    };
+    static_assert(std::size(kKernels) == BoxTile::kNarrowRadius + 1);
+    const auto kernel = kKernels[radius <= BoxTile::kNarrowRadius ? radius : 0];
+    return launch(kernel, BoxTile::kRows, BoxTile::kThreads, shared);
   }
   const auto windows = [&](auto kernel) {
-    return launch(kernel, kWindowThreads, kWindowRows * kThresholdTile * static_cast<int>(sizeof(float)));
+    const int memory = kWindowRows * kThresholdTile * static_cast<int>(sizeof(float));
+    return launch(kernel, kThresholdTile, kWindowThreads, memory);
   };
   switch (a.source.element) {
     case Element::uint8:

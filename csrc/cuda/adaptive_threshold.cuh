@@ -10,65 +10,71 @@ namespace texfilters {
 
 constexpr int kThresholdTile = 32;  // rows and columns
 
-// Mean of bytes: sums along rows into shared memory, then, running, along columns. A thread has 4 x 4 pixels.
+// Mean of bytes: sums along rows into shared memory, then, running, along columns. A thread has 8 rows of a word.
 struct BoxTile {
-  static constexpr int kThreads = kThresholdTile / 4 * (kThresholdTile / 4);
+  static constexpr int kRows = 64, kRowsOfThread = 8;
+  static constexpr int kThreads = kThresholdTile / 4 * (kRows / kRowsOfThread);
+  static constexpr int kLargestRadius = 128;  // sums along rows have 16 bits
+  static constexpr int kNarrowRadius = 7;
   static constexpr int kSumsPitch = 10;  // in uint2; 8 and what keeps the rows of a warp in different banks
 
-  int rows, words, pitch;
+  int words, pitch;
 
-  __host__ __device__ explicit BoxTile(int radius)
-      : rows(kThresholdTile + 2 * radius),
-        words(kThresholdTile / 4 + 2 * BoxRow::words_around(radius)),
-        pitch((words + 7) / 16 * 16 + 8) {}  // likewise
-  __host__ __device__ int shared() const { return rows * (pitch * 4 + kSumsPitch * 8); }
+  __host__ __device__ explicit constexpr BoxTile(int radius)
+      : words(kThresholdTile / 4 + 2 * words_around(radius)), pitch((words + 7) / 16 * 16 + 8) {}  // likewise
+  __host__ __device__ constexpr int shared(int radius) const {
+    return (kRows + 2 * radius) * (pitch * 4 + kSumsPitch * 8);
+  }
 };
 
-template <bool kNarrow>
+// The radius of the most common windows is known to the compiler; 0: any.
+template <int kRadius>
 __global__ void __launch_bounds__(BoxTile::kThreads) threshold_box(const __grid_constant__ ThresholdLaunch a) {
-  const int radius = a.block_size / 2, n = a.block_size * a.block_size, around = BoxRow::words_around(radius);
+  const int radius = kRadius > 0 ? kRadius : a.block_size / 2, n = (2 * radius + 1) * (2 * radius + 1);
   const BoxTile box(radius);
-  uint32_t* tile = dynamic_shared<uint32_t>();
-  uint2* sums = reinterpret_cast<uint2*>(tile + box.rows * box.pitch);
-  const TilePlace place(a, kThresholdTile, kThresholdTile);
+  const TilePlace place(a, BoxTile::kRows, kThresholdTile);
   const int64_t image = place.plane / a.channels, channel = place.plane % a.channels;
-  load_byte_tile(at(a.source, image, channel), place.y - radius, place.x - 4 * around, box.rows, box.words, box.pitch,
-                 a.height, a.width, tile);
-  tile += around;
+  const int rows = static_cast<int>(min(a.height - place.y, int64_t{BoxTile::kRows})) + 2 * radius;
+  uint32_t* tile = dynamic_shared<uint32_t>();
+  uint2* sums = reinterpret_cast<uint2*>(tile + (BoxTile::kRows + 2 * radius) * box.pitch);
+  const BytePlane source(a.source, image, channel, a.height, a.width);
+  load_byte_tile<BoxTile::kThreads>(source, place.y - radius, place.x - 4 * words_around(radius), rows, box.words,
+                                    box.pitch, tile);
   __syncthreads();
 
-  const int word = threadIdx.x % 8;
-  const BoxRow sum_of_row(radius);
-  for (int row = threadIdx.x / 8; row < box.rows; row += BoxTile::kThreads / 8)
-    sums[row * BoxTile::kSumsPitch + word] = sum_of_row(tile + row * box.pitch + word);
+  const int word = threadIdx.x % 8, first = threadIdx.x / 8;
+  tile += words_around(radius) + word;
+  sums += word;
+  for (int row = first; row < rows; row += BoxTile::kThreads / 8)
+    sums[row * BoxTile::kSumsPitch] = sums_along_row(tile + row * box.pitch, radius);
   __syncthreads();
 
-  const int row = threadIdx.x / 8 * 4;
+  const int row = first * BoxTile::kRowsOfThread;
   const int64_t x = place.x + 4 * word, y = place.y + row;
   if (x >= a.width || y >= a.height) return;
-  const View output = at(a.output, image, channel);
-  uint8_t* pixels = global(static_cast<uint8_t*>(output.data));
-  const bool whole = in_words(pixels, output, a.width);
+  const BytePlane output(a.output, image, channel, a.height, a.width);
   const int offset = mean_offset(whole_c(value_of(a.c, image), a.invert), n);
-  const uint32_t high = from_float<uint8_t>(a.max_value), above = a.invert ? 0 : high, below = a.invert ? high : 0;
+  const uint32_t high = 0x01010101u * from_float<uint8_t>(a.max_value);
 
-  tile += (row + radius) * box.pitch + word;
-  sums += row * BoxTile::kSumsPitch + word;
-  BoxSums<kNarrow> window;
+  tile += (row + radius) * box.pitch;
+  sums += row * BoxTile::kSumsPitch;
+  BoxSums<(kRadius > 0)> window;
   for (int i = 0; i < 2 * radius; ++i) window.add(sums[i * BoxTile::kSumsPitch]);
+  uint32_t results[BoxTile::kRowsOfThread];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < BoxTile::kRowsOfThread; ++i) {
     window.add(sums[(2 * radius + i) * BoxTile::kSumsPitch]);
     const uint32_t values = tile[i * box.pitch];
-    uint32_t result = 0;
+    results[i] = 0;
 #pragma unroll
     for (int pixel = 0; pixel < 4; ++pixel) {
       const int value = static_cast<int>(values >> 8 * pixel & 0xff);
-      result |= (above_mean(window[pixel], value, n, offset) ? above : below) << 8 * pixel;
+      if (above_mean(window[pixel], value, n, offset) != a.invert) results[i] |= 0xffu << 8 * pixel;
     }
-    if (y + i < a.height) store_bytes(pixels + (y + i) * output.y, output.x, x, a.width, whole, result);
+    results[i] &= high;
     window.subtract(sums[i * BoxTile::kSumsPitch]);
   }
+  store_bytes(output, y, x, results);
 }
 
 // Windows of any size and weights, pixels of any kind, along rows first, by all that a thread block's rows need or as

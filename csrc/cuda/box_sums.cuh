@@ -5,52 +5,33 @@
 
 namespace texfilters {
 
-constexpr int kBoxRadius = 128;  // at most: sums along rows have 16 bits
+// Words around a word that hold the windows of its four pixels.
+__host__ __device__ constexpr int words_around(int radius) {
+  return (radius + 3) / 4;
+}
 
-// Sums along a row of bytes in shared memory. For the four pixels of a word, the window of the first, and what the
-// others have more to the right and less to the left.
-class BoxRow {
- public:
-  __device__ explicit BoxRow(int radius)
-      : first_(-words_around(radius)),
-        last_(radius / 4),
-        behind_((radius + 1) / 4),
-        behind_that_(min(behind_ + 1, words_around(radius))),
-        in_first_(0x01010101u << 8 * (-first_ * 4 - radius)),
-        in_last_(0x01010101u >> 8 * (3 - radius % 4)),
-        leaving_(0x3210 + 0x1111 * (-first_ * 4 - radius)),
-        coming_(0x3210 + 0x1111 * ((radius + 1) % 4)) {}
+// Sums along a row of bytes in shared memory over the windows of a word's four pixels, 16 bits each: x of the pixels 0
+// and 1, y of 2 and 3. The window of the first, and what the others have more to the right and less to the left.
+__device__ __forceinline__ uint2 sums_along_row(const uint32_t* word, int radius) {
+  const int around = words_around(radius), last = radius / 4, behind = (radius + 1) / 4, skipped = 4 * around - radius;
+  uint32_t sum = __dp4a(word[-around], 0x01010101u << 8 * skipped, 0u);
+  for (int i = 1 - around; i < last; ++i) sum = __dp4a(word[i], 0x01010101u, sum);
+  sum = __dp4a(word[last], 0x01010101u >> 8 * (3 - radius % 4), sum);
+  const uint32_t left = __byte_perm(word[-around], word[1 - around], 0x3210 + 0x1111 * skipped);
+  const uint32_t right = __byte_perm(word[behind], word[min(behind + 1, around)], 0x3210 + 0x1111 * ((radius + 1) % 4));
+  const uint32_t second = sum + (right & 0xff) - (left & 0xff);
+  const uint32_t third = __dp4a(right, 0x0101u, sum) - __dp4a(left, 0x0101u, 0u);
+  const uint32_t fourth = __dp4a(right, 0x010101u, sum) - __dp4a(left, 0x010101u, 0u);
+  return make_uint2(second << 16 | sum, fourth << 16 | third);
+}
 
-  // That have to lie in front of a word and behind it.
-  static __host__ __device__ constexpr int words_around(int radius) { return (radius + 3) / 4; }
-
-  // 16 bits each: x of the pixels 0 and 1, y of 2 and 3.
-  __device__ __forceinline__ uint2 operator()(const uint32_t* word) const {
-    uint32_t sum = __dp4a(word[first_], in_first_, 0u);
-    for (int i = first_ + 1; i < last_; ++i) sum = __dp4a(word[i], 0x01010101u, sum);
-    sum = __dp4a(word[last_], in_last_, sum);
-    const uint32_t left = __byte_perm(word[first_], word[first_ + 1], leaving_);
-    const uint32_t right = __byte_perm(word[behind_], word[behind_that_], coming_);
-    const uint32_t second = sum + (right & 0xff) - (left & 0xff);
-    const uint32_t third = __dp4a(right, 0x0101u, sum) - __dp4a(left, 0x0101u, 0u);
-    const uint32_t fourth = __dp4a(right, 0x010101u, sum) - __dp4a(left, 0x010101u, 0u);
-    return make_uint2(second << 16 | sum, fourth << 16 | third);
-  }
-
- private:
-  int first_, last_, behind_, behind_that_;  // words
-  uint32_t in_first_, in_last_, leaving_, coming_;
-};
-
-// The sums of four pixels over the rows of their windows. Narrow: 16 bits are enough, which holds up to 15 x 15.
+// The sums of four pixels over the rows of their windows. Narrow: 16 bits are enough, up to 15 x 15.
 template <bool kNarrow>
 class BoxSums;
 
 template <>
 class BoxSums<true> {
  public:
-  static constexpr int kRadius = 7;
-
   __device__ __forceinline__ void add(uint2 row) {
     sums_.x += row.x;
     sums_.y += row.y;
@@ -71,8 +52,6 @@ class BoxSums<true> {
 template <>
 class BoxSums<false> {
  public:
-  static constexpr int kRadius = kBoxRadius;
-
   __device__ __forceinline__ void add(uint2 row) { change(row, 1); }
   __device__ __forceinline__ void subtract(uint2 row) { change(row, -1); }
   __device__ __forceinline__ int operator[](int pixel) const { return sums_[pixel]; }

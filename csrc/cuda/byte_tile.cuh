@@ -1,4 +1,4 @@
-// Tiles of bytes in shared memory, four to a word, beyond the border the nearest pixel.
+// Planes of bytes, four pixels to a word, by blocks of threads of which each has a few words.
 #pragma once
 
 #include "border.h"
@@ -6,56 +6,74 @@
 
 namespace texfilters {
 
-// Whether rows of bytes can be moved in whole words.
-__device__ __forceinline__ bool in_words(const uint8_t* pixels, const View& plane, int64_t width) {
-  return plane.x == 1 && (reinterpret_cast<uintptr_t>(pixels) | plane.y | width) % 4 == 0;
-}
+// A plane of an image of bytes.
+struct BytePlane {
+  uint8_t* pixels;
+  int64_t stride_y, stride_x, height, width;
+  bool in_words;  // whether rows can be moved in whole words
 
-// `rows` rows of `words` words, `pitch` words apart, of a plane from (y, x) on, which may lie outside of it; x is a
-// multiple of 4. All threads of the block take part; the caller has the barrier behind it.
-__device__ __forceinline__ void load_byte_tile(const View& plane, int64_t y, int64_t x, int rows, int words, int pitch,
-                                               int64_t height, int64_t width, uint32_t* tile) {
-  const uint8_t* pixels = global(static_cast<const uint8_t*>(plane.data));
-  const int threads = blockDim.x, down = threads / words, across = threads % words;
-  const auto for_words = [&](const auto& f) {
-    int row = threadIdx.x / words, word = threadIdx.x % words;
-    while (row < rows) {
-      tile[row * pitch + word] = f(pixels + border_index(y + row, height, Border::replicate) * plane.y, x + 4 * word);
-      row += down;
-      word += across;
-      if (word >= words) {
-        word -= words;
-        row += 1;
+  __device__ BytePlane(const View& view, int64_t image, int64_t channel, int64_t height, int64_t width)
+      : pixels(global(static_cast<uint8_t*>(view.data) + image * view.image + channel * view.channel)),
+        stride_y(view.y),
+        stride_x(view.x),
+        height(height),
+        width(width),
+        in_words(stride_x == 1 && (reinterpret_cast<uintptr_t>(pixels) | stride_y | width) % 4 == 0 &&
+                 stride_y < 1 << 22) {}  // so that the rows of a tile lie less than 2^31 apart
+
+  __device__ __forceinline__ uint32_t* word_at(int64_t y, int64_t x) const {
+    return reinterpret_cast<uint32_t*>(pixels + y * stride_y + x);
+  }
+};
+
+// `rows` rows of `words` words, `pitch` words apart, from (y, x) on, which may lie outside; beyond the border the
+// nearest pixel. x is a multiple of 4. All threads of the block take part; the caller has the barrier behind it.
+template <int kThreads>
+__device__ __forceinline__ void load_byte_tile(const BytePlane& plane, int64_t y, int64_t x, int rows, int words,
+                                               int pitch, uint32_t* tile) {
+  constexpr int kAcross = 16, kDown = kThreads / kAcross, kFar = 1 << 20;
+  const int top = static_cast<int>(max(-y, -int64_t{kFar}));
+  const int bottom = static_cast<int>(min(plane.height - 1 - y, int64_t{kFar}));
+  for (int word = threadIdx.x % kAcross; word < words; word += kAcross) {
+    const int64_t column = x + 4 * word;
+    if (plane.in_words) {
+      const int64_t inside = min(max(column, int64_t{0}), plane.width - 4);
+      const uint32_t bytes = column == inside ? 0x3210 : column < inside ? 0x0000 : 0x3333;
+      const uint8_t* first = plane.pixels + (y * plane.stride_y + inside);  // its row may lie outside
+      const int stride = static_cast<int>(plane.stride_y);
+#pragma unroll 4
+      for (int row = threadIdx.x / kAcross; row < rows; row += kDown) {
+        const int offset = min(max(row, top), bottom) * stride;
+        tile[row * pitch + word] = __byte_perm(*reinterpret_cast<const uint32_t*>(first + offset), 0, bytes);
+      }
+    } else {
+      int64_t at[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) at[i] = border_index(column + i, plane.width, Border::replicate) * plane.stride_x;
+      for (int row = threadIdx.x / kAcross; row < rows; row += kDown) {
+        const uint8_t* pixels = plane.pixels + (y + min(max(row, top), bottom)) * plane.stride_y;
+        tile[row * pitch + word] = pixels[at[0]] | uint32_t{pixels[at[1]]} << 8 | uint32_t{pixels[at[2]]} << 16 |
+                                   uint32_t{pixels[at[3]]} << 24;
       }
     }
-  };
-  if (in_words(pixels, plane, width)) {
-    for_words([&](const uint8_t* line, int64_t at) {
-      const int64_t inside = min(max(at, int64_t{0}), width - 4);
-      const uint32_t word = *reinterpret_cast<const uint32_t*>(line + inside);
-      return __byte_perm(word, 0, at == inside ? 0x3210 : at < inside ? 0x0000 : 0x3333);
-    });
-  } else {
-    for_words([&](const uint8_t* line, int64_t at) {
-      uint32_t word = 0;
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        word |= uint32_t{line[border_index(at + i, width, Border::replicate) * plane.x]} << (8 * i);
-      return word;
-    });
   }
 }
 
-// Four pixels of a row, those that lie inside.
-__device__ __forceinline__ void store_bytes(uint8_t* row, int64_t stride, int64_t x, int64_t width, bool in_words,
-                                            uint32_t word) {
-  if (in_words && x < width) {
-    *reinterpret_cast<uint32_t*>(row + x) = word;
+// Rows of four pixels, as far as they lie inside; the first pixel does.
+template <int kRows>
+__device__ __forceinline__ void store_bytes(const BytePlane& plane, int64_t y, int64_t x,
+                                            const uint32_t (&words)[kRows]) {
+  if (plane.in_words && y + kRows <= plane.height) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) *plane.word_at(y + i, x) = words[i];
     return;
   }
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if (x + i < width) row[(x + i) * stride] = static_cast<uint8_t>(word >> (8 * i));
+  for (int i = 0; i < kRows; ++i) {
+    uint8_t* row = plane.pixels + (y + i) * plane.stride_y;
+#pragma unroll 1
+    for (int j = 0; j < 4 && y + i < plane.height && x + j < plane.width; ++j)
+      row[(x + j) * plane.stride_x] = static_cast<uint8_t>(words[i] >> 8 * j);
   }
 }
 

@@ -8,9 +8,9 @@ namespace {
 
 template <int K>
 int run_tiles(const MedianLaunch& a, cudaStream_t stream) {
-  const int64_t planes = a.images * a.channels, parts = tiles(a, kMedianTile, kMedianTile);
   const auto launch = [&](auto kernel, auto tile) {
-    return launch_blocks(kernel, a, planes, parts, tile.kThreads, tile.kShared, stream);
+    const int64_t parts = tiles(a, tile.kHeight, kMedianTile);
+    return launch_blocks(kernel, a, a.images * a.channels, parts, tile.kThreads, tile.kShared, stream);
   };
   if (a.source.element == Element::uint8) return launch(median_of_bytes<K>, BytesTile<K>());
   return launch(median_of_numbers<K>, NumbersTile<K>());

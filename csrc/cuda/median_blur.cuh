@@ -9,14 +9,15 @@
 
 namespace texfilters {
 
-constexpr int kMedianTile = 32;  // rows and columns; 8 lanes have the columns of 4 pixels each
+constexpr int kMedianTile = 32;  // columns, and for numbers rows; 8 lanes have the columns of 4 pixels each
 constexpr int kMedianHalo = 4;   // columns in front of and behind them in shared memory
 constexpr int kMedianAnyTile = 16;  // of windows of any size, a thread for each
 
 template <int K>
 struct BytesTile {
-  static constexpr int kThreads = kMedianTile / 4 * (kMedianTile / 4);
-  static constexpr int kRows = kMedianTile + K - 1;
+  static constexpr int kThreads = 64;
+  static constexpr int kHeight = K < 7 ? 64 : 32;  // for a small window a thread's start takes as long as the median
+  static constexpr int kRows = kHeight + K - 1;
   // In words; the 4 rows of 8 words that a warp reads at once lie in different banks.
   static constexpr int kPitch = (kMedianTile + 2 * kMedianHalo) / 4;
   static_assert(kPitch % 8 == 2);
@@ -28,31 +29,29 @@ __global__ void __launch_bounds__(BytesTile<K>::kThreads)
     median_of_bytes(const __grid_constant__ MedianLaunch a) {
   using Tile = BytesTile<K>;
   uint32_t* tile = dynamic_shared<uint32_t>();
-  const TilePlace place(a, kMedianTile, kMedianTile);
+  const TilePlace place(a, Tile::kHeight, kMedianTile);
   const int64_t image = place.plane / a.channels, channel = place.plane % a.channels;
-  const View source = at(a.source, image, channel);
-  load_byte_tile(source, place.y - K / 2, place.x - kMedianHalo, Tile::kRows, Tile::kPitch, Tile::kPitch, a.height,
-                 a.width, tile);
+  const BytePlane source(a.source, image, channel, a.height, a.width);
+  load_byte_tile<Tile::kThreads>(source, place.y - K / 2, place.x - kMedianHalo, Tile::kRows, Tile::kPitch,
+                                 Tile::kPitch, tile);
   __syncthreads();
 
-  const int word = threadIdx.x % 8, row = threadIdx.x / 8 * 4;
-  const int64_t x = place.x + 4 * word, y = place.y + row;
-  if (x >= a.width || y >= a.height) return;
-  uint32_t medians[4];
-  medians_of_block<K>(tile + (row + K / 2) * Tile::kPitch + word + 1, Tile::kPitch, medians);
-  const View output = at(a.output, image, channel);
-  uint8_t* pixels = global(static_cast<uint8_t*>(output.data));
-  const bool whole = in_words(pixels, output, a.width);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if (y + i < a.height) store_bytes(pixels + (y + i) * output.y, output.x, x, a.width, whole, medians[i]);
+  const BytePlane output(a.output, image, channel, a.height, a.width);
+  const int word = threadIdx.x % 8;
+  const int64_t x = place.x + 4 * word;
+#pragma unroll 1
+  for (int row = threadIdx.x / 8 * 4; row < Tile::kHeight; row += Tile::kThreads / 8 * 4) {
+    if (x >= a.width || place.y + row >= a.height) return;
+    uint32_t medians[4];
+    medians_of_block<K>(tile + (row + K / 2) * Tile::kPitch + word + 1, Tile::kPitch, medians);
+    store_bytes(output, place.y + row, x, medians);
   }
 }
 
 template <int K>
 struct NumbersTile {
-  static constexpr int kThreads = kMedianTile / 4 * (kMedianTile / 2);
-  static constexpr int kRows = kMedianTile + K - 1;
+  static constexpr int kThreads = 128, kHeight = 32;
+  static constexpr int kRows = kHeight + K - 1;
   static constexpr int kPitch = kMedianTile + 2 * kMedianHalo;
   static constexpr int kShared = kRows * kPitch * static_cast<int>(sizeof(float));
 };
@@ -63,7 +62,7 @@ __global__ void __launch_bounds__(NumbersTile<K>::kThreads)
   using Tile = NumbersTile<K>;
   constexpr int kRadius = K / 2;
   float* tile = dynamic_shared<float>();
-  const TilePlace place(a, kMedianTile, kMedianTile);
+  const TilePlace place(a, Tile::kHeight, kMedianTile);
   const int64_t image = place.plane / a.channels, channel = place.plane % a.channels;
   const View source = at(a.source, image, channel);
   bool nan = false;
