@@ -94,9 +94,7 @@ __device__ __forceinline__ double fused(double a, double b, double c) {
 template <class T>
 __device__ __forceinline__ void sum_rows(const T* pixels, const View& plane, int64_t x, int radius, int64_t width,
                                          const float* weights, float (&sums)[4]) {
-  const auto load = [&](int64_t at) {
-    return to_float(pixels[border_index(at, width, Border::replicate) * plane.x]);
-  };
+  const auto load = [&](int64_t at) { return to_float(pixels[border_index(at, width, Border::replicate) * plane.x]); };
   float values[4];
 #pragma unroll
   for (int k = 0; k < 4; ++k) {

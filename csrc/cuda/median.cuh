@@ -172,8 +172,8 @@ __device__ __forceinline__ T find_median(const Reach<I>& rows, const Reach<I>& c
   return from_key(T{}, median);
 }
 
-// The median of the ksize x ksize window whose first pixel `window` is, in shared memory, with `pitch` pixels from row to
-// row.
+// The median of the ksize x ksize window whose first pixel `window` is, in shared memory, with `pitch` pixels from row
+// to row.
 template <class T>
 __device__ __forceinline__ T median_of_window(const T* window, int pitch, int ksize) {
   const Reach<int> all{0, ksize - 1, 0, 0};

@@ -9,8 +9,8 @@
 
 namespace texfilters {
 
-constexpr int kMedianTile = 32;  // columns, and for numbers rows; 8 lanes have the columns of 4 pixels each
-constexpr int kMedianHalo = 4;   // columns in front of and behind them in shared memory
+constexpr int kMedianTile = 32;     // columns, and for numbers rows; 8 lanes have the columns of 4 pixels each
+constexpr int kMedianHalo = 4;      // columns in front of and behind them in shared memory
 constexpr int kMedianAnyTile = 16;  // of windows of any size, a thread for each
 
 template <int K>
@@ -25,8 +25,7 @@ struct BytesTile {
 };
 
 template <int K>
-__global__ void __launch_bounds__(BytesTile<K>::kThreads)
-    median_of_bytes(const __grid_constant__ MedianLaunch a) {
+__global__ void __launch_bounds__(BytesTile<K>::kThreads) median_of_bytes(const __grid_constant__ MedianLaunch a) {
   using Tile = BytesTile<K>;
   uint32_t* tile = dynamic_shared<uint32_t>();
   const TilePlace place(a, Tile::kHeight, kMedianTile);
@@ -57,8 +56,7 @@ struct NumbersTile {
 };
 
 template <int K>
-__global__ void __launch_bounds__(NumbersTile<K>::kThreads)
-    median_of_numbers(const __grid_constant__ MedianLaunch a) {
+__global__ void __launch_bounds__(NumbersTile<K>::kThreads) median_of_numbers(const __grid_constant__ MedianLaunch a) {
   using Tile = NumbersTile<K>;
   constexpr int kRadius = K / 2;
   float* tile = dynamic_shared<float>();

@@ -1,8 +1,6 @@
 // rgb_to_gray on CUDA tensors.
 #include "cuda/rgb_to_gray.h"
 
-#include <vector>
-
 #include "cuda/filter_op.h"
 
 namespace texfilters {
@@ -15,9 +13,7 @@ Tensor rgb_to_gray(Tensor image) {
   const int64_t dims = image.dim();
   STD_TORCH_CHECK(dims >= 3 && image.size(dims - 3) == 3, "image must have 3 channels");
   const DeviceGuard guard(image.get_device_index());
-  std::vector<int64_t> sizes;
-  for (int64_t i = 0; i < dims; ++i) sizes.push_back(i == dims - 3 ? 1 : image.size(i));
-  Tensor output = torch::stable::new_empty(image, sizes);
+  Tensor one_channel = image, output = torch::stable::empty_like(torch::stable::narrow(one_channel, dims - 3, 0, 1));
   if (image.numel() == 0) return output;
   const cudaStream_t stream = current_stream(image);
   for_launches(image, output, FilterLaunch(), [&](const FilterLaunch& part) { return run_gray(part, stream); });
