@@ -6,16 +6,21 @@
 
 namespace texfilters {
 
-constexpr int kPatchTile = 32, kPatchPixels = 4;  // of a thread, side by side
+constexpr int kPatchTile = 32, kPatchPixels = 8;  // of a thread, side by side
 constexpr int kPatchThreads = kPatchTile * kPatchTile / kPatchPixels;
 
-__device__ __forceinline__ int64_t number_at(const Numbers& numbers, int64_t offset) {
-  return numbers.wide ? global(static_cast<const int64_t*>(numbers.data))[offset]
-                      : global(static_cast<const int32_t*>(numbers.data))[offset];
+// A number, or the nearest in least..most.
+__device__ __forceinline__ uint32_t number_at(const Numbers& numbers, int64_t offset, uint32_t least, uint32_t most) {
+  if (numbers.wide) {
+    const int64_t number = global(static_cast<const int64_t*>(numbers.data))[offset];
+    return static_cast<uint32_t>(min(max(number, int64_t{least}), int64_t{most}));
+  }
+  const int32_t number = global(static_cast<const int32_t*>(numbers.data))[offset];
+  return min(static_cast<uint32_t>(max(number, static_cast<int32_t>(least))), most);
 }
 
 template <class T>
-struct alignas(sizeof(T) * kPatchPixels) PatchPiece {
+struct alignas(sizeof(T) == 1 ? 8 : 16) PatchPiece {
   T at[kPatchPixels];
 };
 
@@ -27,28 +32,32 @@ __global__ void __launch_bounds__(kPatchThreads) gather_patches(const __grid_con
   if (y >= a.height || x >= a.width) return;
   const int64_t image = place.plane / a.results, result = place.plane % a.results;
 
-  const int64_t drawn = number_at(a.patch_size, image * a.patch_size.strides[0] + result * a.patch_size.strides[1]);
-  const uint32_t size = static_cast<uint32_t>(min(max(drawn, int64_t{1}), max(a.height, a.width)));
+  // All below 2^31, so that two of them can be added.
+  const uint32_t height = static_cast<uint32_t>(a.height), width = static_cast<uint32_t>(a.width);
+  const int64_t drawn = image * a.patch_size.strides[0] + result * a.patch_size.strides[1];
+  const uint32_t size = number_at(a.patch_size, drawn, 1, max(height, width));
   const uint32_t row = static_cast<uint32_t>(y) / size, down = static_cast<uint32_t>(y) % size;
   const uint32_t column = static_cast<uint32_t>(x) / size;
-  const int64_t cell = int64_t{row} * ((static_cast<uint32_t>(a.width) - 1) / size + 1) + column;
-  const int64_t places = image * a.places.strides[0] + result * a.places.strides[1];
-
-  int64_t from[kPatchPixels], next = cell, corner_y = 0, corner_x = 0;
   uint32_t across = static_cast<uint32_t>(x) % size;
+
+  const int64_t places = image * a.places.strides[0] + result * a.places.strides[1];
+  int64_t cell = int64_t{row} * ((width - 1) / size + 1) + column, line = 0, from[kPatchPixels];
+  uint32_t left = 0;
+  const auto look_up = [&] {
+    const int64_t place = places + min(cell, a.cells - 1) * a.places.strides[2];
+    const uint32_t top = number_at(a.places, place, 0, height - 1);
+    left = number_at(a.places, place + a.places.strides[3], 0, width - 1);
+    line = min(top + down, height - 1) * a.source.y;
+  };
+  look_up();
 #pragma unroll
   for (int i = 0; i < kPatchPixels; ++i) {
-    if (i == 0 || across == size) {
-      across = i == 0 ? across : 0;
-      const int64_t known = places + min(next, a.cells - 1) * a.places.strides[2];
-      corner_y = number_at(a.places, known);
-      corner_x = number_at(a.places, known + a.places.strides[3]);
-      next += 1;
+    if (across == size) {
+      across = 0;
+      cell += 1;
+      look_up();
     }
-    // Apart, since a sum could pass the largest number.
-    const int64_t from_y = min(min(max(corner_y, int64_t{0}), a.height - 1) + down, a.height - 1);
-    const int64_t from_x = min(min(max(corner_x, int64_t{0}), a.width - 1) + across, a.width - 1);
-    from[i] = from_y * a.source.y + from_x * a.source.x;
+    from[i] = line + min(left + across, width - 1) * a.source.x;
     across += 1;
   }
 
