@@ -20,8 +20,8 @@ int run_threshold(ThresholdLaunch a, void* stream) {
         threshold_box<0>, threshold_box<1>, threshold_box<2>, threshold_box<3>,
         threshold_box<4>, threshold_box<5>, threshold_box<6>, threshold_box<7>,
     };
-    static_assert(std::size(kKernels) == BoxTile::kNarrowRadius + 1);
-    const auto kernel = kKernels[radius <= BoxTile::kNarrowRadius ? radius : 0];
+    static_assert(std::size(kKernels) == BoxSums<true>::kRadius + 1);
+    const auto kernel = kKernels[radius <= BoxSums<true>::kRadius ? radius : 0];
     return launch(kernel, BoxTile::kRows, BoxTile::kThreads, shared);
   }
   const auto windows = [&](auto kernel) {

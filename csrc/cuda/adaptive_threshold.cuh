@@ -15,7 +15,6 @@ struct BoxTile {
   static constexpr int kRows = 64, kRowsOfThread = 8;
   static constexpr int kThreads = kThresholdTile / 4 * (kRows / kRowsOfThread);
   static constexpr int kLargestRadius = 128;  // sums along rows have 16 bits
-  static constexpr int kNarrowRadius = 7;
   static constexpr int kSumsPitch = 10;  // in uint2; 8 and what keeps the rows of a warp in different banks
 
   int words, pitch;

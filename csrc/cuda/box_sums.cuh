@@ -25,13 +25,15 @@ __device__ __forceinline__ uint2 sums_along_row(const uint32_t* word, int radius
   return make_uint2(second << 16 | sum, fourth << 16 | third);
 }
 
-// The sums of four pixels over the rows of their windows. Narrow: 16 bits are enough, up to 15 x 15.
+// The sums of four pixels over the rows of their windows. Narrow: in 16 bits, which holds up to kRadius.
 template <bool kNarrow>
 class BoxSums;
 
 template <>
 class BoxSums<true> {
  public:
+  static constexpr int kRadius = 7;
+
   __device__ __forceinline__ void add(uint2 row) {
     sums_.x += row.x;
     sums_.y += row.y;

@@ -39,7 +39,7 @@ __device__ __forceinline__ void load_luma_tile(const View& image, int64_t y, int
                                                int64_t height, int64_t width, uint32_t* tile) {
   const uint8_t* red = global(static_cast<const uint8_t*>(image.data));
   const uint8_t *green = red + image.channel, *blue = green + image.channel;
-  const bool whole = in_words(red, image, width) && image.channel % 4 == 0;
+  const bool whole = BytePlane(image, 0, 0, height, width).in_words && image.channel % 4 == 0;
   for (int i = threadIdx.x; i < rows * words; i += kKeptThreads) {
     const int64_t line = border_index(y + i / words, height, Border::replicate) * image.y, at = x + i % words * 4;
     uint32_t lumas = 0;
@@ -102,10 +102,9 @@ __global__ void __launch_bounds__(kKeptThreads) find_kept(const __grid_constant_
   extend_border(y, x, m.median_rows, 4 * m.median_words, a.height, a.width, reinterpret_cast<uint8_t*>(medians));
   __syncthreads();
 
-  const BoxRow sum_of_row(m.radius);
   for (int i = threadIdx.x; i < m.median_rows * m.kWords; i += kKeptThreads) {
     const int row = i / m.kWords, word = i % m.kWords;
-    sums[row * m.kSumsPitch + word] = sum_of_row(medians + row * m.median_words + m.around + word);
+    sums[row * m.kSumsPitch + word] = sums_along_row(medians + row * m.median_words + m.around + word, m.radius);
   }
   __syncthreads();
 
