@@ -15,7 +15,7 @@ struct BoxTile {
   static constexpr int kRows = 64, kRowsOfThread = 8;
   static constexpr int kThreads = kThresholdTile / 4 * (kRows / kRowsOfThread);
   static constexpr int kLargestRadius = 128;  // sums along rows have 16 bits
-  static constexpr int kSumsPitch = 10;  // in uint2; 8 and what keeps the rows of a warp in different banks
+  static constexpr int kSumsPitch = 10;       // in uint2; 8 and what keeps the rows of a warp in different banks
 
   int words, pitch;
 
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(BoxTile::kThreads) threshold_box(const __grid_
   if (x >= a.width || y >= a.height) return;
   const BytePlane output(a.output, image, channel, a.height, a.width);
   const int offset = mean_offset(whole_c(value_of(a.c, image), a.invert), n);
-  const uint32_t high = 0x01010101u * from_float<uint8_t>(a.max_value);
+  const uint32_t high = 0x01010101u * from_float<uint8_t>(a.max_value), kept = a.invert ? 0 : ~0u;
 
   tile += (row + radius) * box.pitch;
   sums += row * BoxTile::kSumsPitch;
@@ -64,13 +64,15 @@ __global__ void __launch_bounds__(BoxTile::kThreads) threshold_box(const __grid_
   for (int i = 0; i < BoxTile::kRowsOfThread; ++i) {
     window.add(sums[(2 * radius + i) * BoxTile::kSumsPitch]);
     const uint32_t values = tile[i * box.pitch];
-    results[i] = 0;
+    int above[4];
 #pragma unroll
     for (int pixel = 0; pixel < 4; ++pixel) {
-      const int value = static_cast<int>(values >> 8 * pixel & 0xff);
-      if (above_mean(window[pixel], value, n, offset) != a.invert) results[i] |= 0xffu << 8 * pixel;
+      // n of a narrow window is a byte: its product with that byte of the word, and the offset, in one instruction.
+      above[pixel] = kRadius > 0
+                         ? static_cast<int>(__dp4a(values, unsigned(n) << 8 * pixel, unsigned(offset))) - window[pixel]
+                         : above_mean(window[pixel], static_cast<int>(values >> 8 * pixel & 0xff), n, offset);
     }
-    results[i] &= high;
+    results[i] = (negative(above) ^ kept) & high;
     window.subtract(sums[i * BoxTile::kSumsPitch]);
   }
   store_bytes(output, y, x, results);

@@ -69,14 +69,29 @@ class BoxSums<false> {
   int sums_[4] = {};
 };
 
-// Whether a value of 8 bits lies above the rounded mean of its window less c. The window has an odd number n of pixels,
-// so that no mean lies halfway, and
+// Whether a value of 8 bits lies above the rounded mean of its window less c: then this is not negative. The window has
+// an odd number n of pixels, so that no mean lies halfway, and
 //   value > round(sum / n) - c  <=>  sum / n < value + c - 1/2  <=>  sum <= value n + ((2 c - 1) n - 1) / 2.
 __device__ __forceinline__ int mean_offset(int c, int n) {
   return ((2 * c - 1) * n - 1) / 2;
 }
-__device__ __forceinline__ bool above_mean(int sum, int value, int n, int offset) {
-  return sum <= value * n + offset;
+__device__ __forceinline__ int above_mean(int sum, int value, int n, int offset) {
+  return value * n + offset - sum;
+}
+
+// 0xff for each of four numbers that is negative, else 0.
+__device__ __forceinline__ uint32_t negative(const int (&numbers)[4]) {
+#if defined(__CUDACC__)
+  uint32_t low, high, all;  // with 8 in its digit, prmt takes a byte's sign
+  asm("prmt.b32 %0, %1, %2, 0x00fb;" : "=r"(low) : "r"(numbers[0]), "r"(numbers[1]));
+  asm("prmt.b32 %0, %1, %2, 0x00fb;" : "=r"(high) : "r"(numbers[2]), "r"(numbers[3]));
+  asm("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(all) : "r"(low), "r"(high));
+  return all;
+#else
+  uint32_t all = 0;
+  for (int i = 0; i < 4; ++i) all |= numbers[i] < 0 ? 0xffu << 8 * i : 0;
+  return all;
+#endif
 }
 
 // c as a whole number; more than 300 are as good as 300, and by NaN nothing passes.

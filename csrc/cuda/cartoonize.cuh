@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(kKeptThreads) find_kept(const __grid_constant_
       const uint32_t values = median[k * m.median_words];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const bool keep = above_mean(window[j], static_cast<int>(values >> 8 * j & 0xff), n, offset);
+        const bool keep = above_mean(window[j], static_cast<int>(values >> 8 * j & 0xff), n, offset) >= 0;
         if (place.x + 4 * word + j < a.width) kept[(row + k) * output.y + (4 * word + j) * output.x] = keep;
       }
       window.subtract(sum[k * m.kSumsPitch]);
