@@ -18,7 +18,7 @@ constexpr int kMedianColumns = 4;  // of the pixels that a thread finds the medi
 //        c ===== d
 //     K  a ----- b  row
 template <int K, class V>
-__device__ __forceinline__ void find_medians(const V (&p)[K + 1][K + 3], V (&medians)[2][kMedianColumns]) {
+TEXFILTERS_NETWORK void find_medians(const V (&p)[K + 1][K + 3], V (&medians)[2][kMedianColumns]) {
   constexpr int kMiddle = K * K / 2, kCore = (K - 1) * (K - 1);
   constexpr int kFirst = kMiddle > 2 * K - 1 ? kMiddle - (2 * K - 1) : 0;  // with a column and a row to come
   constexpr int kLast = kMiddle < kCore - 1 ? kMiddle : kCore - 1;

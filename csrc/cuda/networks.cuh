@@ -5,6 +5,13 @@
 
 namespace texfilters {
 
+// In one piece on the GPU, where lists are registers; the emulation would take minutes to compile that.
+#if defined(__CUDACC__)
+#define TEXFILTERS_NETWORK __device__ __forceinline__
+#else
+#define TEXFILTERS_NETWORK inline
+#endif
+
 // Two whole numbers from 0 to 255, in 16 bits each.
 struct Pair {
   uint32_t bits;
@@ -68,9 +75,9 @@ struct Sorted {
 
 // Length elements of a list from First on, every Step-th.
 template <int First, int Length, int Step = 1, class V, int N>
-__device__ __forceinline__ Sorted<V, Length> part(const Sorted<V, N>& a) {
+TEXFILTERS_NETWORK Sorted<V, Length> part(const Sorted<V, N>& a) {
   static_assert(Length <= 0 || First + (Length - 1) * Step < N);
-  Sorted<V, Length> result;
+  Sorted<V, Length> result{};  // which may be empty
 #pragma unroll
   for (int i = 0; i < Length; ++i) result.at[i] = a.at[First + i * Step];
   return result;
@@ -78,7 +85,7 @@ __device__ __forceinline__ Sorted<V, Length> part(const Sorted<V, N>& a) {
 
 // Batcher's odd-even merge, for lists of any two lengths.
 template <class V, int N, int M>
-__device__ __forceinline__ Sorted<V, N + M> merge(const Sorted<V, N>& a, const Sorted<V, M>& b) {
+TEXFILTERS_NETWORK Sorted<V, N + M> merge(const Sorted<V, N>& a, const Sorted<V, M>& b) {
   if constexpr (N == 0) {
     return b;
   } else if constexpr (M == 0) {
@@ -105,7 +112,7 @@ __device__ __forceinline__ Sorted<V, N + M> merge(const Sorted<V, N>& a, const S
 // The elements that come out of a merge at the places First..Last, from 0 on. Those of a list that cannot get there are
 // not merged at all.
 template <int First, int Last, class V, int N, int M>
-__device__ __forceinline__ Sorted<V, Last - First + 1> merge_ranks(const Sorted<V, N>& a, const Sorted<V, M>& b) {
+TEXFILTERS_NETWORK Sorted<V, Last - First + 1> merge_ranks(const Sorted<V, N>& a, const Sorted<V, M>& b) {
   constexpr int kFromA = First > M ? First - M : 0, kFromB = First > N ? First - N : 0;
   constexpr int kToA = Last < N - 1 ? Last : N - 1, kToB = Last < M - 1 ? Last : M - 1;
   const auto merged = merge(part<kFromA, kToA - kFromA + 1>(a), part<kFromB, kToB - kFromB + 1>(b));
@@ -114,7 +121,7 @@ __device__ __forceinline__ Sorted<V, Last - First + 1> merge_ranks(const Sorted<
 
 // The median of both lists: the least of what may be the largest element of the lower half.
 template <class V, int N>
-__device__ __forceinline__ V median(const Sorted<V, N + 1>& a, const Sorted<V, N>& b) {
+TEXFILTERS_NETWORK V median(const Sorted<V, N + 1>& a, const Sorted<V, N>& b) {
   V result = a.at[N];
 #pragma unroll
   for (int i = 0; i + 1 < N; i += 2)
@@ -124,7 +131,7 @@ __device__ __forceinline__ V median(const Sorted<V, N + 1>& a, const Sorted<V, N
 }
 
 template <int N, class V>
-__device__ __forceinline__ Sorted<V, N> sort(const V* elements) {
+TEXFILTERS_NETWORK Sorted<V, N> sort(const V* elements) {
   if constexpr (N == 1) {
     return {{elements[0]}};
   } else {
