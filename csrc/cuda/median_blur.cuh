@@ -9,7 +9,7 @@
 
 namespace texfilters {
 
-constexpr int kMedianTile = 32;     // columns, and for numbers rows; 8 lanes have the columns of 4 pixels each
+constexpr int kMedianTile = 32;     // columns, four for each of 8 lanes
 constexpr int kMedianHalo = 4;      // columns in front of and behind them in shared memory
 constexpr int kMedianAnyTile = 16;  // of windows of any size, a thread for each
 
