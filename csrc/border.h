@@ -11,6 +11,8 @@
 
 namespace texfilters {
 
+constexpr int64_t kLargestRadius = (1 << 15) - 1;  // of a window
+
 enum class Border : int32_t { constant, replicate, reflect, reflect101, wrap };
 
 // The pixel in 0..size-1 that stands at a position, or -1 for the constant 0. size >= 1.

@@ -14,8 +14,6 @@
 
 namespace texfilters {
 
-constexpr int64_t kLargestRadius = (1 << 15) - 1;
-
 inline Border parse_border(const std::string& name) {
   constexpr std::array<const char*, 5> kNames = {"constant", "replicate", "reflect", "reflect101", "wrap"};
   const auto found = std::find(kNames.begin(), kNames.end(), name);

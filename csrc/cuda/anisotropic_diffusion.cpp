@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cuda/parameters.h"
+#include "cuda/anisotropic_diffusion_parameters.h"
+#include "cuda/dimensions.h"
 #include "cuda/torch_device.h"
 
 namespace texfilters {
@@ -17,41 +18,6 @@ namespace {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-// A dimension in front of the spatial ones, of input and output.
-struct Dimension {
-  int64_t size, in, out;
-};
-
-// The leading dimensions, merged where both tensors allow: [B, C] is two of them only if their strides say so.
-std::vector<Dimension> leading(const Tensor& image, const Tensor& output, int64_t count) {
-  std::vector<Dimension> merged;
-  for (int64_t i = 0; i < count; ++i) {
-    const Dimension next{image.size(i), image.stride(i), output.stride(i)};
-    if (next.size == 1) continue;
-    if (!merged.empty() && merged.back().in == next.in * next.size && merged.back().out == next.out * next.size) {
-      merged.back() = {merged.back().size * next.size, next.in, next.out};
-    } else {
-      merged.push_back(next);
-    }
-  }
-  return merged;
-}
-
-Element element(ScalarType type) {
-  switch (type) {
-    case ScalarType::Byte:
-      return Element::uint8;
-    case ScalarType::Half:
-      return Element::float16;
-    case ScalarType::BFloat16:
-      return Element::bfloat16;
-    case ScalarType::Float:
-      return Element::float32;
-    default:
-      STD_TORCH_CHECK(false, "image must be uint8, float16, bfloat16 or float32 for the CUDA kernels");
-  }
-}
 
 // The plan, unless TEXFILTERS_CUDA_TILE=NAME or NAME/STEPS asks for another.
 DiffusionPlan plan(const DiffusionShape& shape) {
@@ -140,7 +106,12 @@ class Diffusion {
       states.push_back(torch::stable::new_empty(image_, {pixels()}, ScalarType::Float));
       data[i] = states.back().mutable_data_ptr();
     }
-    run_outer(0, launch_, plan, shape.iterations, data);
+    for_indices(outer_, [&](int64_t in, int64_t out) {
+      DiffusionLaunch launch = launch_;
+      advance(launch.source, in);
+      advance(launch.output, out);
+      check(run_diffusion(launch, plan, shape.iterations, data, stream_));
+    });
   }
 
  private:
@@ -169,23 +140,8 @@ class Diffusion {
     outer_.pop_back();
   }
 
-  void run_outer(std::size_t level, DiffusionLaunch launch, const DiffusionPlan& plan, int64_t iterations,
-                 void* const (&states)[2]) const {
-    if (level == outer_.size()) {
-      check(run_diffusion(launch, plan, iterations, states, stream_));
-      return;
-    }
-    const Dimension& dimension = outer_[level];
-    for (int64_t i = 0; i < dimension.size; ++i) {
-      run_outer(level + 1, launch, plan, iterations, states);
-      const int64_t size = bytes(launch.source.element);
-      launch.source.data = static_cast<char*>(launch.source.data) + dimension.in * size;
-      launch.output.data = static_cast<char*>(launch.output.data) + dimension.out * size;
-    }
-  }
-
   const Tensor& image_;
-  CallParameters parameters_;
+  DiffusionParameters parameters_;
   cudaStream_t stream_;
   DiffusionLaunch launch_;
   std::vector<Dimension> outer_;  // those that a launch cannot tell

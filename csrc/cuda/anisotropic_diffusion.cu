@@ -139,15 +139,6 @@ cudaError_t launch_copy(DiffusionLaunch a, const DiffusionPlan& plan, cudaStream
   return launch_planes(copy_unchanged, a, blocks, plan.largest_grid, kCopyThreads, 0, stream);
 }
 
-// What fits into the parameters of a launch.
-struct Numbers {
-  int32_t values[1000];
-};
-
-__global__ void write_numbers(const __grid_constant__ Numbers numbers, int32_t* device, int count) {
-  for (int i = threadIdx.x; i < count; i += blockDim.x) device[i] = numbers.values[i];
-}
-
 }  // namespace
 
 const std::vector<TileShape>& tile_shapes() {
@@ -184,22 +175,9 @@ int run_diffusion(DiffusionLaunch a, const DiffusionPlan& plan, int64_t iteratio
   return cudaSuccess;
 }
 
-int upload(const int32_t* numbers, int64_t count, int32_t* device, void* stream) {
-  constexpr int64_t kMost = sizeof(Numbers::values) / sizeof(int32_t);
-  for (int64_t first = 0; first < count; first += kMost) {
-    Numbers chunk;
-    const int n = static_cast<int>(std::min(count - first, kMost));
-    std::copy_n(numbers + first, n, chunk.values);
-    launch(write_numbers, dim3(1), dim3(256), 0, static_cast<cudaStream_t>(stream), chunk, device + first, n);
-    const cudaError_t error = cudaGetLastError();
-    if (error != cudaSuccess) return error;
-  }
-  return cudaSuccess;
-}
-
 const char* cuda_problem() {
   cudaFuncAttributes attributes;
-  const cudaError_t error = cudaFuncGetAttributes(&attributes, write_numbers);
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, copy_unchanged);
   if (error == cudaSuccess) return nullptr;
   cudaGetLastError();  // so that it is not taken for somebody else's
   return cudaGetErrorString(error);

@@ -79,9 +79,6 @@ DiffusionPlan plan_diffusion(const DiffusionShape& shape, const char* tile, int3
 int run_diffusion(DiffusionLaunch launch, const DiffusionPlan& plan, int64_t iterations, void* const (&states)[2],
                   void* stream);
 
-// Numbers from the host into device memory, as parameters of launches: nothing to wait for or to keep, also in a graph.
-int upload(const int32_t* numbers, int64_t count, int32_t* device, void* stream);
-
 // Whether this device and driver can run the kernels: null, or what CUDA says.
 const char* cuda_problem();
 

@@ -45,6 +45,13 @@ __device__ __forceinline__ float reciprocal_approx(float x) {
   return y;
 }
 
+// sum + |a0 - b0| + |a1 - b1| + |a2 - b2| + |a3 - b3| of the bytes.
+__device__ __forceinline__ unsigned sum_of_differences(unsigned a, unsigned b, unsigned sum) {
+  unsigned result;
+  asm("vabsdiff4.u32.u32.u32.add %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
+}
+
 __device__ __forceinline__ float half_to_float(uint16_t bits) {
   return __half2float(__ushort_as_half(bits));
 }
@@ -84,6 +91,14 @@ inline float exp2_approx(float x) {
 }
 inline float reciprocal_approx(float x) {
   return flush(1 / flush(x));
+}
+
+inline unsigned sum_of_differences(unsigned a, unsigned b, unsigned sum) {
+  for (int shift = 0; shift < 32; shift += 8) {
+    const unsigned x = a >> shift & 0xffu, y = b >> shift & 0xffu;
+    sum += x < y ? y - x : x - y;
+  }
+  return sum;
 }
 
 using emulator::bfloat16_to_float;

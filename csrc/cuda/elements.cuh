@@ -16,8 +16,11 @@ struct BFloat16 {
 };
 
 // Without the conversion instructions, which are as slow as the special functions: a byte under the exponent of 2^23.
-__device__ __forceinline__ float to_float(uint8_t x) {
+__device__ __forceinline__ float byte_to_float(unsigned x) {
   return __uint_as_float(0x4B000000u | x) - 8388608.0f;
+}
+__device__ __forceinline__ float to_float(uint8_t x) {
+  return byte_to_float(x);
 }
 __device__ __forceinline__ float to_float(Half x) {
   return half_to_float(x.bits);

@@ -20,6 +20,12 @@ struct View {
 
 enum class Number : int32_t { int32, int64, float16, bfloat16, float32, float64 };
 
+constexpr int64_t bytes(Number number) {
+  return number == Number::int64 || number == Number::float64      ? 8
+         : number == Number::float16 || number == Number::bfloat16 ? 2
+                                                                   : 4;
+}
+
 // One value for each image, `stride` apart in device memory, or where `values` is null `all` for every image.
 struct Parameter {
   const void* values = nullptr;

@@ -11,6 +11,11 @@ namespace texfilters {
 
 using torch::stable::accelerator::DeviceGuard;
 
+// That a call may have beside its output, unless a single image needs more.
+inline int64_t scratch_bytes() {
+  return 64 << 20;
+}
+
 inline cudaStream_t current_stream(const torch::stable::Tensor& image) {
   void* stream = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(image.get_device_index(), &stream));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/anisotropic_diffusion.h"
+#include "cuda/upload.h"
 #include "cuda_emulator.h"
 
 using namespace texfilters;

@@ -22,7 +22,8 @@ inline void require(bool good, const std::string& rule, const std::string& value
 inline void check_launch(const void* kernel, dim3 grid, dim3 block, std::size_t shared, std::size_t parameters) {
   require(!scheduler().running(), "a kernel must be launched by the host", "a launch inside of a kernel");
   require(grid.x != 0 && grid.y != 0 && grid.z != 0, "a grid must not be empty", to_text(grid));
-  require(grid.x <= 0x7fffffffu, "grid.x must not pass 2147483647", std::to_string(grid.x));
+  const unsigned largest = static_cast<unsigned>(settings().largest_grid);
+  require(grid.x <= largest, "grid.x must not pass " + std::to_string(largest), std::to_string(grid.x));
   require(grid.y <= 65535 && grid.z <= 65535, "grid.y and grid.z must not pass 65535", to_text(grid));
   require(block.x != 0 && block.y != 0 && block.z != 0, "a block must not be empty", to_text(block));
   require(block.x <= 1024 && block.y <= 1024 && block.z <= 64, "a block must not pass (1024, 1024, 64)",

@@ -23,6 +23,7 @@ struct cudaFuncAttributes {
 };
 
 enum cudaDeviceAttr {
+  cudaDevAttrMaxGridDimX = 5,
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrMaxSharedMemoryPerMultiprocessor = 81,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
@@ -91,6 +92,9 @@ inline cudaError_t cudaGetDevice(int* device) {
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
+    case cudaDevAttrMaxGridDimX:
+      *value = emulator::settings().largest_grid;
+      return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = emulator::settings().multiprocessors;
       return cudaSuccess;

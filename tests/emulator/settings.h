@@ -15,8 +15,9 @@ enum class Defect {
 struct Settings {
   std::uint64_t seed = 0;  // of the schedule: every launch starts anew from it
   int multiprocessors = 4;
-  int shared = 227 << 10;  // bytes of shared memory that a block may have
-  bool capturing = false;  // a CUDA graph
+  int shared = 227 << 10;         // bytes of shared memory that a block may have
+  int largest_grid = 2147483647;  // blocks
+  bool capturing = false;         // a CUDA graph
   Defect defect = Defect::none;
 };
 

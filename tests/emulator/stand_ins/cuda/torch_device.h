@@ -15,6 +15,11 @@ struct DeviceGuard {
   explicit DeviceGuard(int32_t) {}
 };
 
+inline int64_t& scratch_bytes() {
+  static int64_t bytes;
+  return bytes;
+}
+
 inline cudaStream_t current_stream(const torch::stable::Tensor&) {
   return nullptr;
 }
