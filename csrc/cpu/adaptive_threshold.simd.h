@@ -132,6 +132,19 @@ void decide_by_sums(T* sums, const T* row, T* out, int64_t width, int64_t pitch,
   decide<T, T>(mean, row, out, width, decision);
 }
 
+// a * b + c with one rounding on every instruction set, since the last bit of a mean can decide. The product of two
+// floats is exact in double.
+template <class T>
+inline Vec<T> fused(Vec<T> a, Vec<T> b, Vec<T> c) {
+#if defined(TEXFILTERS_AVX512) || defined(TEXFILTERS_AVX2) || defined(__aarch64__)
+  return fma(a, b, c);
+#else
+  for (int i = 0; i < kLanes<T>; ++i)
+    c[i] = static_cast<T>(static_cast<double>(a[i]) * static_cast<double>(b[i]) + static_cast<double>(c[i]));
+  return c;
+#endif
+}
+
 // From the left to the right, as OpenCV does: near .5 the order decides how its means are rounded.
 template <class T>
 void filter_row(T* padded, const T* weights, T* filtered, int64_t width, int64_t pitch, int64_t block_size) {
@@ -142,7 +155,7 @@ void filter_row(T* padded, const T* weights, T* filtered, int64_t width, int64_t
     for (int64_t j = 1; j < block_size; ++j) {
       const T* tap = padded + x + j * pitch;
       const Vec<T> weight = splat(weights[j]);
-      for (int i = 0; i < kAbreast; ++i) sum[i] = fma(load(tap + i * kLanes<T>), weight, sum[i]);
+      for (int i = 0; i < kAbreast; ++i) sum[i] = fused<T>(load(tap + i * kLanes<T>), weight, sum[i]);
     }
     for (int i = 0; i < kAbreast; ++i) store(filtered + x + i * kLanes<T>, sum[i]);
   }
@@ -161,7 +174,7 @@ void decide_by_columns(const T* const* rows, const T* weights, const S* row, S* 
       const T* below = rows[radius + j] + x;
       const Vec<T> weight = splat(weights[radius + j]);
       for (int i = 0; i < kAbreast; ++i) {
-        sum[i] = fma(load(above + i * kLanes<T>) + load(below + i * kLanes<T>), weight, sum[i]);
+        sum[i] = fused<T>(load(above + i * kLanes<T>) + load(below + i * kLanes<T>), weight, sum[i]);
       }
     }
     for (int i = 0; i < kAbreast; ++i) store(mean + x + i * kLanes<T>, sum[i]);
