@@ -1,5 +1,5 @@
-// The bilateral filter in shared memory: a block has a tile of pixels with what lies around it in shared memory, a lane
-// a column of kStripRows pixels in it. The rows of a window meet as
+// The bilateral filter out of shared memory, where a block has a tile of pixels with what lies around it; a lane has a
+// column of kStripRows of them. The rows of their windows meet as
 //
 //     row -1   | o o o
 //     row  0   | o o o o
@@ -8,8 +8,7 @@
 //
 // The weight of a neighbor at the color distance L and the distance r is 2^(-(color L)^2 - space r^2). For RGB of 8
 // bits a neighbor takes 8 instructions: one for L + 2^23 as the bits of a float, two for the exponent, the power, and
-// four sums. A pixel is kept as floats beside its packed bytes, so that one load of 16 bytes fetches all there is to
-// it.
+// four sums. A pixel is kept as floats beside its packed bytes, so that one load of 16 bytes fetches all of it.
 #pragma once
 
 #include "cuda/bilateral_filter.h"

@@ -1,5 +1,5 @@
-// The launches of the cartoon: the last pass in one of its own where that is for bytes, windows of usual sizes and
-// radii that the host knows; else the filters that it is made of.
+// The launches of the cartoon: kernels of its own for bytes, windows of usual sizes and a radius that the host knows;
+// else the filters that it is made of.
 #include "cuda/cartoonize.h"
 
 #include "cuda/adaptive_threshold.h"

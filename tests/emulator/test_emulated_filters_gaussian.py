@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from emulated_cases import defects, noise, photo
-from emulated_filters import DTYPES, OPS, SIZES, check, run, scalar, views
+from emulated_filters import DTYPES, OPS, SIZES, check, run, scalar, unsanitized, views
 
 pytestmark = pytest.mark.usefixtures("filled_memory")
 
@@ -119,6 +119,7 @@ def test_any_schedule_gives_the_same_bits():
         assert all(torch.equal(results[0], other) for other in results)
 
 
+@unsanitized
 @pytest.mark.parametrize("shared", [227, 1], ids=["tiles", "direct"])
 def test_a_missing_barrier_is_found(shared):
     """A test of the tests."""
