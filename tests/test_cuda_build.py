@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -208,7 +209,8 @@ class TestTheBuild:
     def _sources(self, tmp_path):
         for name in ("setup.py", "build_cuda.py", "pyproject.toml", "README.md", "LICENSE"):
             (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-        for name in ("texfilters", "texfilters/_triton", "texfilters/compat", "texfilters/cli", "csrc/cpu"):
+        packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+        for name in (*(package.replace(".", "/") for package in packages), "csrc/cpu"):
             (tmp_path / name).mkdir(parents=True)
             (tmp_path / name / "__init__.py").touch()
         (tmp_path / "csrc/cuda").mkdir()
