@@ -2,7 +2,6 @@
 // apart: 1, or the number of interleaved channels. Plain loops are left to the compiler's vectorizer; they run over
 // whole steps of a row's room.
 
-
 // The pixels beyond the border are the nearest ones.
 template <class T>
 void extend_row(T* padded, int64_t width, int64_t pitch, int64_t radius) {
