@@ -31,9 +31,8 @@ $(VENV)/dependencies.stamp: pyproject.toml
 	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch setuptools
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test]'
+	TEXFILTERS_NATIVE=0 $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test]'
 	touch $@
-	$(DONE)
 
 $(VENV)/native.stamp: $(VENV)/dependencies.stamp $(NATIVE)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -2,8 +2,8 @@
 
 `_C.so` (CPU) and `_C_cuda.so` (CUDA) are plain shared objects on libtorch's stable ABI: no Python in them, and each can
 be missing without the other. Without a compiler the install still works and `_build_info.json` says what it lacks;
-TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_CUDA=0 leaves the CUDA part out; build_cuda.py
-builds it. TEXFILTERS_SANITIZE=1 builds the CPU part with ASan and UBSan.
+TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_CUDA=0 leaves out the CUDA part, which build_cuda.py
+builds; TEXFILTERS_NATIVE=0 both. TEXFILTERS_SANITIZE=1 builds the CPU part with ASan and UBSan.
 """
 
 import json
@@ -12,6 +12,7 @@ import site
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -73,6 +74,19 @@ class BuildNative(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
         return os.path.join(*fullname.split(".")) + ".so"
 
+    def build_extension(self, extension: Extension) -> None:
+        one = self.compiler.compile
+
+        def compile_side_by_side(sources: list[str], **options) -> list[str]:
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                return [path for paths in pool.map(lambda source: one([source], **options), sources) for path in paths]
+
+        self.compiler.compile = compile_side_by_side
+        try:
+            super().build_extension(extension)
+        finally:
+            self.compiler.compile = one
+
     def run(self) -> None:
         inplace = self.inplace  # which setuptools' own run() alters, and does not restore if it fails
         self.force = True  # what another build left behind may be for other flags or another torch
@@ -127,4 +141,5 @@ def compiler_version(command: list[str]) -> str:
     return subprocess.run([*command, "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
 
 
-setup(ext_modules=[native()], cmdclass={"build_ext": BuildNative})
+extensions = [] if os.environ.get("TEXFILTERS_NATIVE") == "0" else [native()]
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildNative})
