@@ -2,8 +2,8 @@
 
 `_C.so` (CPU) and `_C_cuda.so` (CUDA) are plain shared objects on libtorch's stable ABI: no Python in them, and each can
 be missing without the other. Without a compiler the install still works and `_build_info.json` says what it lacks;
-TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_CUDA=0 leaves out the CUDA part, which build_cuda.py
-builds; TEXFILTERS_NATIVE=0 both. TEXFILTERS_SANITIZE=1 builds the CPU part with ASan and UBSan.
+TEXFILTERS_REQUIRE=native[,cuda] turns that into a failure. TEXFILTERS_CUDA=0 leaves the CUDA part out (build_cuda.py
+builds it), TEXFILTERS_NATIVE=0 both. TEXFILTERS_SANITIZE=1 builds the CPU part with ASan and UBSan.
 """
 
 import json
