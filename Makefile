@@ -10,7 +10,7 @@ CXX_FILES = $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu'
 # Without a compiler everything works, slowly; the next call tries to build again.
 DONE = if test -f texfilters/_C.so; then touch $(VENV)/native.stamp; fi
 
-.PHONY: help setup demo test test-slow lint format sanitize emulator cuda-check bench tables clean
+.PHONY: help setup demo test test-slow lint format sanitize emulator cuda-check bench figures tables clean
 .DELETE_ON_ERROR:
 
 help:
@@ -41,7 +41,6 @@ $(VENV)/native.stamp: $(VENV)/dependencies.stamp $(NATIVE)
 demo: setup
 	$(BIN)/python benchmarks/demo.py
 
-.PHONY: figures
 figures: setup
 	$(BIN)/python benchmarks/figures.py
 
@@ -73,7 +72,7 @@ sanitize: setup
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONPATH=build/sanitize TEXFILTERS_REQUIRE=native \
 		$(BIN)/python -P -m pytest tests/test_anisotropic_diffusion.py tests/test_threads.py tests/test_bad_input.py \
-		-p no:cacheprovider
+		tests/test_filters.py tests/test_filters_raw_ops.py tests/test_patch_negatives.py -p no:cacheprovider
 
 # Twice: as it is, and under the sanitizers, which also see what goes beyond shared memory or an image.
 emulator: setup
