@@ -195,3 +195,11 @@ def test_windows_larger_than_the_image_work(backend):
         assert (lit == (255 if dtype == torch.uint8 else 1)).all()
         flat = texfilters.bilateral_filter(image[:1], 101, INF, INF, border="wrap", backend=backend)
         assert (flat.float() - expected[:1]).abs().max() < 1.5
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64], ids=str)
+def test_medians_of_windows_of_more_than_2_16_pixels(backend, dtype):
+    image = draw((2, 5, 7), dtype)
+    for ksize in (257, 363):
+        expected = texfilters.median_blur(image, ksize, backend="reference")
+        assert torch.equal(texfilters.median_blur(image, ksize, backend=backend), expected)
