@@ -252,7 +252,7 @@ def _nonnegative(name: str, value: float) -> float:
 
 
 def _no_nan(name: str, value: float) -> None:
-    if math.isnan(value):
+    if not value <= math.inf:  # math.isnan() would break a traced graph
         raise ValueError(f"{name} must be a number, got nan")
 
 
