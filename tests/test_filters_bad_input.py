@@ -85,6 +85,7 @@ def colors(function):
 def diameters(function):
     yield function, {"d": 2.5}, ValueError, "d must be a whole number, got 2.5"
     yield function, {"d": 65536}, ValueError, "d must be at most 65535, got 65536"
+    yield function, {"d": -(10**20)}, ValueError, "d must fit into 64 bits, got -100000000000000000000"
     yield function, {"d": None}, TypeError, "d must be a whole number, got NoneType"
     yield function, {"d": True}, TypeError, "d must be a whole number, got bool"
 
@@ -125,9 +126,11 @@ CASES = [
      "max_value must lie in [0, 255] for a uint8 image, got -0.1"),
     ("adaptive_threshold", {"max_value": NAN, "image": IMAGE.byte()}, ValueError,
      "max_value must lie in [0, 255] for a uint8 image, got nan"),
-    ("adaptive_threshold", {"max_value": "255"}, TypeError,
-     "max_value must be a number or a floating point tensor, got str"),
+    ("adaptive_threshold", {"max_value": NAN}, ValueError, "max_value must be a number, got nan"),
+    ("adaptive_threshold", {"max_value": "255"}, TypeError, "max_value must be a number, got str"),
+    ("adaptive_threshold", {"max_value": torch.tensor(1.0)}, TypeError, "max_value must be a number, got torch.Tensor"),
     ("cartoonize", {"passes": -1}, ValueError, "passes must be at least 0, got -1"),
+    ("cartoonize", {"passes": 2**63}, ValueError, "passes must fit into 64 bits, got 9223372036854775808"),
     ("cartoonize", {"passes": 1.5}, ValueError, "passes must be a whole number, got 1.5"),
     ("patch_negatives", {"image": IMAGE[0, 0]}, ValueError,
      "image must have the shape [B, C, H, W] or [C, H, W], got (8, 9)"),
