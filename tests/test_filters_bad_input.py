@@ -85,6 +85,7 @@ def colors(function):
 def diameters(function):
     yield function, {"d": 2.5}, ValueError, "d must be a whole number, got 2.5"
     yield function, {"d": 65536}, ValueError, "d must be at most 65535, got 65536"
+    yield function, {"d": -(10**20)}, ValueError, "d must fit into 64 bits, got -100000000000000000000"
     yield function, {"d": None}, TypeError, "d must be a whole number, got NoneType"
     yield function, {"d": True}, TypeError, "d must be a whole number, got bool"
 
@@ -125,9 +126,11 @@ CASES = [
      "max_value must lie in [0, 255] for a uint8 image, got -0.1"),
     ("adaptive_threshold", {"max_value": NAN, "image": IMAGE.byte()}, ValueError,
      "max_value must lie in [0, 255] for a uint8 image, got nan"),
-    ("adaptive_threshold", {"max_value": "255"}, TypeError,
-     "max_value must be a number or a floating point tensor, got str"),
+    ("adaptive_threshold", {"max_value": NAN}, ValueError, "max_value must be a number, got nan"),
+    ("adaptive_threshold", {"max_value": "255"}, TypeError, "max_value must be a number, got str"),
+    ("adaptive_threshold", {"max_value": torch.tensor(1.0)}, TypeError, "max_value must be a number, got torch.Tensor"),
     ("cartoonize", {"passes": -1}, ValueError, "passes must be at least 0, got -1"),
+    ("cartoonize", {"passes": 2**63}, ValueError, "passes must fit into 64 bits, got 9223372036854775808"),
     ("cartoonize", {"passes": 1.5}, ValueError, "passes must be a whole number, got 1.5"),
     ("patch_negatives", {"image": IMAGE[0, 0]}, ValueError,
      "image must have the shape [B, C, H, W] or [C, H, W], got (8, 9)"),
@@ -195,3 +198,11 @@ def test_windows_larger_than_the_image_work(backend):
         assert (lit == (255 if dtype == torch.uint8 else 1)).all()
         flat = texfilters.bilateral_filter(image[:1], 101, INF, INF, border="wrap", backend=backend)
         assert (flat.float() - expected[:1]).abs().max() < 1.5
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64], ids=str)
+def test_medians_of_windows_of_more_than_2_16_pixels(backend, dtype):
+    image = draw((2, 5, 7), dtype)
+    for ksize in (257, 363):
+        expected = texfilters.median_blur(image, ksize, backend="reference")
+        assert torch.equal(texfilters.median_blur(image, ksize, backend=backend), expected)

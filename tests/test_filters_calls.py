@@ -130,6 +130,25 @@ def test_compiled_without_a_break(backend, name):
         assert torch.allclose(compiled(image), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "filtered",
+    [
+        lambda u, number: texfilters.bilateral_filter(u, 3, number, number),
+        lambda u, number: texfilters.gaussian_blur(u, number),
+        lambda u, number: texfilters.adaptive_threshold(u, 3, number),
+        lambda u, number: texfilters.cartoonize(u, d=3, sigma_color=number, sigma_space=number, c=number),
+    ],
+    ids=["bilateral_filter", "gaussian_blur", "adaptive_threshold", "cartoonize"],
+)
+def test_compiled_with_numbers_that_change(filtered):
+    """From the second one on it is a symbol of the graph."""
+    torch.compiler.reset()
+    compiled = torch.compile(filtered, fullgraph=True, backend="aot_eager")
+    image = draw((3, 9, 12))
+    for number in (0.1, 0.7, 1.5):
+        assert torch.equal(compiled(image, number), filtered(image, number))
+
+
 @every_call
 def test_meta_and_fake_tensors(name):
     for layout in (torch.contiguous_format, torch.channels_last):

@@ -102,6 +102,23 @@ def test_cartoon(backend, passes):
 
 
 @every_backend
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_sigmas_close_to_zero_pass_the_gradient_of_the_image_on_and_have_none(backend, dtype):
+    """Their powers and inverses are 0 and infinite; what is 0 times that is 0."""
+    image = torch.rand(1, 3, 5, 6, dtype=dtype, requires_grad=True)
+    for tiny in (1e-30, 1e-120, 1e-300):
+        color, space, sigma = double(1.0), double(1.0), double(tiny)
+        for result, parameters in (
+            (texfilters.bilateral_filter(image, 3, sigma, space, backend=backend), (sigma, space)),
+            (texfilters.bilateral_filter(image, 3, color, sigma, backend=backend), (color, sigma)),
+            (texfilters.gaussian_blur(image, sigma, kernel_size=5, backend=backend), (sigma,)),
+        ):
+            d_image, *others = torch.autograd.grad(result.sum(), (image, *parameters))
+            assert torch.equal(d_image, torch.ones_like(image))
+            assert all(other == 0 for other in others)
+
+
+@every_backend
 def test_images_with_sigma_zero_pass_their_gradient_on(backend):
     image = image_of(3, 1, 5, 5)
     weight = torch.rand_like(image)

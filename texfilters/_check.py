@@ -89,6 +89,8 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     if (least is not None and value < least) or (most is not None and value > most):
         rule = f"be at least {least}" if most is None else f"be at most {most}" if least is None else None
         raise ValueError(f"{name} must {rule or f'lie in [{least}, {most}]'}, got {value}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} must fit into 64 bits, got {value}")
     return int(value)
 
 
@@ -109,8 +111,11 @@ def max_value(value: Any, image: Tensor) -> float:
     """Rounded for uint8."""
     if value is None:
         return 255.0 if image.dtype == torch.uint8 else 1.0
+    if not _is_number(value):
+        raise TypeError(f"max_value must be a number, got {_type_name(value)}")
     value = _number("max_value", value)
     if image.dtype != torch.uint8:
+        _no_nan("max_value", value)
         return value
     if not 0 <= value <= 255:
         raise ValueError(f"max_value must lie in [0, 255] for a uint8 image, got {value}")
@@ -252,7 +257,7 @@ def _nonnegative(name: str, value: float) -> float:
 
 
 def _no_nan(name: str, value: float) -> None:
-    if math.isnan(value):
+    if not value <= math.inf:  # math.isnan() would break a traced graph
         raise ValueError(f"{name} must be a number, got nan")
 
 

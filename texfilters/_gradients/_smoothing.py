@@ -30,7 +30,7 @@ def bilateral_filter(
         total += reference.bilateral_weight(u, neighbor_at(dy, dx), dy, dx, radius, sigma_color, sigma_space)
 
     g = torch.where(untouched, 0, g / total)
-    k_color = reference.per_image(reference.nonnegative_or_nan(sigma_color), u)
+    k_color = reference.positive(reference.per_image(reference.nonnegative_or_nan(sigma_color), u))
     d_padded, d_center = torch.zeros_like(padded), torch.zeros_like(u)
     d_color = torch.zeros_like(sigma_color, dtype=torch.float64)
     d_space = torch.zeros_like(sigma_space, dtype=torch.float64)
@@ -40,13 +40,14 @@ def bilateral_filter(
         distance = reference.color_distance(u, neighbor)
         through_w = g * (neighbor - out)
         through_w = (through_w.sum(-3, keepdim=True) if u.ndim > 2 else through_w) * w
-        through_distance = torch.where(untouched, 0, -through_w * (distance / k_color) / k_color)
+        nothing = untouched | (through_w == 0)  # which times the inverse of a tiny sigma could be NaN
+        through_distance = torch.where(nothing, 0, -through_w * (distance / k_color) / k_color)
         to_neighbor = through_distance * (neighbor - u).sign()
         reference.shifted(d_padded, dy, dx, most).add_(g * w + to_neighbor)
         d_center -= to_neighbor
-        d_color += _sum_for(sigma_color, torch.where(untouched, 0, -through_distance * distance / k_color))
+        d_color += _sum_for(sigma_color, torch.where(nothing, 0, -through_distance * distance / k_color))
         in_space = (dy**2 + dx**2) / reference.per_image(sigma_space.double(), through_w.double()) ** 3
-        d_space += _sum_for(sigma_space, torch.where(untouched, 0, through_w * in_space))
+        d_space += _sum_for(sigma_space, torch.where(nothing, 0, through_w * in_space))
     d_image = reference.unpad(d_padded, u, border) + d_center
     d_image = torch.where(untouched, grad.to(u.dtype), d_image)
     return (
@@ -70,7 +71,8 @@ def gaussian_blur(grad: Tensor, image: Tensor, sigma: Tensor, kernel_size: int, 
     weights = reference.gaussian_weights(sigma, radius)
     i = torch.arange(-most, most + 1, device=sigma.device)
     mean = (weights * i**2).sum(-1, keepdim=True)
-    slopes = weights * (i**2 - mean) / sigma.double()[..., None] ** 3
+    scale = sigma.double().clamp(min=1e-3)  # so narrow that all weights but the middle one are 0
+    slopes = weights * (i**2 - mean) / scale[..., None] ** 3
 
     padded = reference.pad(u, most, border)
     height, width = u.shape[-2:]

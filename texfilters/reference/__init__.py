@@ -34,5 +34,6 @@ from texfilters.reference._smoothing import (
     gaussian_weights,
     largest_radius,
     median_blur,
+    positive,
     within,
 )
