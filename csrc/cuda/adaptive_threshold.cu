@@ -8,13 +8,13 @@
 namespace texfilters {
 
 int run_threshold(ThresholdLaunch a, void* stream) {
-  const auto launch = [&](auto kernel, int rows, int threads, int shared) {
+  const auto launch = [&](auto kernel, int rows, int threads, int64_t shared) {
     const int64_t parts = tiles(a, rows, kThresholdTile);
     return launch_blocks(kernel, a, a.images * a.channels, parts, threads, shared, static_cast<cudaStream_t>(stream));
   };
   const bool sums_of_bytes = a.source.element == Element::uint8 && a.weights == nullptr;
   const int radius = a.block_size / 2;
-  const int shared = BoxTile(radius).shared(radius);
+  const int64_t shared = BoxTile(radius).shared(radius);
   if (sums_of_bytes && radius > 0 && radius <= BoxTile::kLargestRadius && shared <= 48 * 1024) {
     static constexpr void (*kKernels[])(ThresholdLaunch) = {
         threshold_box<0>, threshold_box<1>, threshold_box<2>, threshold_box<3>,

@@ -21,8 +21,8 @@ struct BoxTile {
 
   __host__ __device__ explicit constexpr BoxTile(int radius)
       : words(kThresholdTile / 4 + 2 * words_around(radius)), pitch((words + 7) / 16 * 16 + 8) {}  // likewise
-  __host__ __device__ constexpr int shared(int radius) const {
-    return (kRows + 2 * radius) * (pitch * 4 + kSumsPitch * 8);
+  __host__ __device__ constexpr int64_t shared(int radius) const {
+    return int64_t{kRows + 2 * radius} * (pitch * 4 + kSumsPitch * 8);
   }
 };
 

@@ -15,7 +15,7 @@ constexpr int64_t kColors = 3;
 bool without_memory(const CartoonLaunch& a) {
   int64_t room = 0;
   if (shared_memory(true, room) != cudaSuccess) return false;
-  return a.source.element == Element::uint8 && (a.ksize == 3 || a.ksize == 5 || a.ksize == 7) &&
+  return a.source.element == Element::uint8 && (a.ksize == 3 || a.ksize == 5 || a.ksize == 7) && a.block_size > 1 &&
          a.block_size / 2 <= BoxSums<true>::kRadius && a.radius >= 0 &&
          bilateral_bytes(a.radius, sizeof(BytesPixel)) <= room;
 }

@@ -46,6 +46,16 @@ inline cudaError_t shared_memory(bool known, int64_t& room) {
   return error;
 }
 
+// Lets the kernel's blocks have as much as the device does, not only what this launch takes: between here and there
+// another thread may launch it with less.
+template <class Kernel>
+cudaError_t allow_shared_memory(Kernel* kernel) {
+  int64_t most = 0;
+  const cudaError_t error = shared_memory(true, most);
+  if (error != cudaSuccess) return error;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most));
+}
+
 // `parts` blocks for each of `count` images or planes, in as many launches as the largest grid asks for. Shared memory
 // is in bytes.
 template <class Launch>
@@ -54,8 +64,7 @@ cudaError_t launch_blocks(void (*kernel)(Launch), Launch a, int64_t count, int64
   int device = 0, largest = 0;
   cudaError_t error = cudaGetDevice(&device);
   if (error == cudaSuccess) error = cudaDeviceGetAttribute(&largest, cudaDevAttrMaxGridDimX, device);
-  if (error == cudaSuccess && shared > 48 * 1024)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+  if (error == cudaSuccess && shared > 48 * 1024) error = allow_shared_memory(kernel);
   if (error != cudaSuccess) return static_cast<void>(cudaGetLastError()), error;  // not left for somebody else
   if (parts > largest) return cudaErrorInvalidValue;
   for (int64_t first = 0; first < count; first += largest / parts) {

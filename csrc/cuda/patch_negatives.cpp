@@ -13,19 +13,32 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Whole numbers on the image's device; those on the CPU are sent, with the launch if they are few.
+bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &capture));
+  return capture != cudaStreamCaptureStatusNone;
+}
+
+// Whole numbers on the image's device; those on the CPU are sent, with launches if they are few or a graph is captured,
+// which would read the CPU's memory again with every replay.
 class Sent {
  public:
   Sent(const Sent&) = delete;  // the table fills in where it has put them
-  Sent(const char* name, const Tensor& tensor, const Tensor& image, DeviceTable& table) : tensor_(tensor) {
+  Sent(const char* name, const Tensor& tensor, const Tensor& image, cudaStream_t stream, DeviceTable& table)
+      : tensor_(tensor) {
     numbers.wide = tensor.scalar_type() == ScalarType::Long;
     STD_TORCH_CHECK(numbers.wide || tensor.scalar_type() == ScalarType::Int, name, " must be int32 or int64");
-    const bool there = on_device_of(image, tensor), few = !there && tensor.numel() <= kFew;
+    const bool there = on_device_of(image, tensor);
+    const bool in_table = !there && (tensor.numel() <= kFew || is_capturing(stream));
     STD_TORCH_CHECK(there || tensor.is_cpu(), name, " must be on the CPU or on the image's device");
-    if (!there) tensor_ = torch::stable::contiguous(tensor);
-    if (!there && !few) tensor_ = torch::stable::to(tensor_, image.device(), /*non_blocking=*/true);
+    if (in_table) {
+      tensor_ = torch::stable::contiguous(tensor);
+    } else if (!there) {
+      // A copy of our own, not pinned even if theirs is: nobody may write to it before the device has read it.
+      tensor_ = torch::stable::to(torch::stable::clone(tensor), image.device(), /*non_blocking=*/true);
+    }
     for (int64_t i = 0; i < tensor_.dim(); ++i) numbers.strides[i] = tensor_.stride(i);
-    if (few) {
+    if (in_table) {
       numbers.wide ? add<int64_t>(table) : add<int32_t>(table);
     } else {
       numbers.data = tensor_.const_data_ptr();
@@ -63,7 +76,7 @@ Tensor patch_negatives(Tensor image, Tensor patch_size, Tensor places) {
 
   const cudaStream_t stream = current_stream(image);
   DeviceTable table;
-  Sent sizes("patch_size", patch_size, image, table), sent_places("places", places, image, table);
+  Sent sizes("patch_size", patch_size, image, stream, table), sent_places("places", places, image, stream, table);
   table.send(image, stream);
   PatchLaunch launch;
   launch.source = plane_view(image, image.const_data_ptr());

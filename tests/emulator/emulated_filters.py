@@ -32,10 +32,11 @@ def run(
     shared=227 * 1024,  # bytes of shared memory that a block may have
     largest_grid=2**31 - 1,
     scratch=64 << 20,  # bytes that a call may have beside its output
+    capturing=False,  # a CUDA graph
 ):
     """A filter on the emulator; numbers among its parameters are tensors as the public function makes them."""
     held = [arguments[i].data_ptr() for i in device]
-    OPS.emulate(held, shared=shared, largest_grid=largest_grid, scratch=scratch, seed=seed, defect=DEFECTS[defect])
+    OPS.emulate(held, capturing, shared, largest_grid, scratch, seed, DEFECTS[defect])
     return getattr(OPS, name)(image, *arguments)
 
 

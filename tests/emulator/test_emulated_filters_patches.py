@@ -57,6 +57,17 @@ def test_drawn_on_either_device(dtype, device):
         check(image, size.mT.contiguous().mT, with_gaps(places), device=device)
 
 
+def test_a_graph_holds_the_numbers():
+    """However many: its replays must not read memory of the CPU, which may be somebody else's by then."""
+    image = noise(3, 2, 30, 36)
+    size, places = draw(image, 2, 1, 12)
+    words = size.numel() + places.numel()
+    check(image, size, with_gaps(places), capturing=True)
+    assert OPS.launches() == 1 + -(-words // 1000)
+    check(image, size, places)
+    assert OPS.launches() == 2
+
+
 def test_strides():
     for _, image in views(2, 3, 20, 36, dtype=torch.uint8):
         check(image, *draw(image, 2, 3, 15))

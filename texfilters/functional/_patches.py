@@ -55,7 +55,7 @@ def patch_negatives(
     size = torch.randint(least, most + 1, (count, n), **options)
     cells = -(-height // least) * -(-width // least)
     drawn = torch.randint(2**31 - 1, (count, n, cells, 2), **options)
-    room = torch.tensor([height, width], dtype=torch.int32, device=device) - size[..., None] + 1  # [B, n, 2]
+    room = torch.stack([height + 1 - size, width + 1 - size], -1)  # [B, n, 2]
     places = drawn % room[..., None, :]
     result = _ops.patch_negatives(images, _to(size, image), _to(places, image), backend)
     return result if image.ndim == 4 else result.squeeze(0)
