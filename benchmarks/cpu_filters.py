@@ -29,8 +29,8 @@ import measure
 import peers
 import photos
 import texfilters
-from filter_cases import CARTOON, GRAY, PATCHES, Filter, bilateral, gaussian, median, threshold
 from filter_peers import Case
+from timed_filters import CARTOON, GRAY, PATCHES, Filter, bilateral, gaussian, median, threshold
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "numpy", "opencv-contrib-python-headless", "kornia", "scikit-image")

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filter_cases import Filter
 from peers import Peer, instruction_sets
+from timed_filters import Filter
 
 TRUE_ROWS = 128  # of a large image: the definition takes long
 _REACH = 32  # more than any filter here looks beyond a row

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from filter_cases import Filter, bilateral, median
+from timed_filters import Filter, bilateral, median
 
 SPECIAL = 16  # special functions (ex2, rcp) a clock and multiprocessor, from sm_75 on
 # Threads that start an instruction, a clock and multiprocessor: four schedulers with a warp each. Those of sm_75 and

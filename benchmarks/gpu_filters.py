@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from filter_cases import CARTOON, GRAY, PATCHES, Filter, bilateral, gaussian, median, threshold
 from gpu_cases import CASES, OURS, TARGETS, Case, Target
+from timed_filters import CARTOON, GRAY, PATCHES, Filter, bilateral, gaussian, median, threshold
 
 BATCH, SIDE = 256, 224
 

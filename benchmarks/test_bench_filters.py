@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import photos
-from filter_cases import CARTOON, GRAY, PATCHES, Filter, bilateral, gaussian, median, threshold
 from texfilters import _backends
+from timed_filters import CARTOON, GRAY, PATCHES, Filter, bilateral, gaussian, median, threshold
 
 DEVICES = [device for device in ("cpu", "cuda") if device == "cpu" or torch.cuda.is_available()]
 DTYPES = [torch.uint8, torch.float32]

@@ -12,8 +12,8 @@ import cpu_filters
 import filter_peers
 import machine
 import tables
-from filter_cases import PATCHES, bilateral, gaussian, median
 from peers import Peer
+from timed_filters import PATCHES, bilateral, gaussian, median
 
 FILTERS = {filter.name: filter for filters in cpu_filters.PARTS.values() for filter in filters}
 

@@ -15,12 +15,12 @@ from texfilters import _backends
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
-import filter_cases
 import gpu_bounds
 import gpu_cases
 import gpu_filters
 import gpu_peers
 import gpu_timing
+import timed_filters
 
 H200 = gpu_bounds.Rates(multiprocessors=132, capability=(9, 0), clock_mhz=1900.0, copy_gb_s=4300.0)
 
@@ -67,16 +67,16 @@ class TestFilterBounds:
 
     def test_memory_is_read_and_written_once(self):
         pixels = 256 * 224**2
-        assert self.bounds(filter_cases.GRAY) == {"memory": pytest.approx(4 * pixels / 4300e9 * 1e3)}
-        assert self.bounds(filter_cases.gaussian(2, 3), "float32")["memory"] == pytest.approx(24 * pixels / 4300e6)
-        assert self.bounds(filter_cases.median(3))["memory"] == pytest.approx(2 * pixels / 4300e6)
+        assert self.bounds(timed_filters.GRAY) == {"memory": pytest.approx(4 * pixels / 4300e9 * 1e3)}
+        assert self.bounds(timed_filters.gaussian(2, 3), "float32")["memory"] == pytest.approx(24 * pixels / 4300e6)
+        assert self.bounds(timed_filters.median(3))["memory"] == pytest.approx(2 * pixels / 4300e6)
 
     def test_a_round_window_of_9_has_49_neighbors(self):
-        limits = self.bounds(filter_cases.bilateral(9, 3))
+        limits = self.bounds(timed_filters.bilateral(9, 3))
         clocks = 132 * 1.9e6
         assert limits["issue"] == pytest.approx(49 * 6 * 256 * 224**2 / 128 / clocks)
         assert limits["shared memory"] == pytest.approx(49 * 256 * 224**2 / 32 / clocks)
-        assert self.bounds(filter_cases.bilateral(9, 3), "float32")["special functions"] == pytest.approx(
+        assert self.bounds(timed_filters.bilateral(9, 3), "float32")["special functions"] == pytest.approx(
             0.157, rel=0.01
         )
 
@@ -89,7 +89,7 @@ class TestFilterBounds:
 
     def test_what_is_unknown_gives_no_bound(self):
         unknown = gpu_bounds.Rates(132, (9, 0), None, None)
-        assert gpu_bounds.filter_bounds(filter_cases.CARTOON, (1, 3, 8, 8), "uint8", unknown) == {}
+        assert gpu_bounds.filter_bounds(timed_filters.CARTOON, (1, 3, 8, 8), "uint8", unknown) == {}
 
 
 class FakeTimer:
@@ -238,8 +238,8 @@ class TestFilters:
 
     @pytest.fixture
     def by_reference(self, fast, monkeypatch):
-        bound = filter_cases.Filter.bound
-        monkeypatch.setattr(filter_cases.Filter, "bound", lambda self, backend: bound(self, "reference"))
+        bound = timed_filters.Filter.bound
+        monkeypatch.setattr(timed_filters.Filter, "bound", lambda self, backend: bound(self, "reference"))
         monkeypatch.setattr(gpu_timing.gpu_filter_peers, "absence", lambda name, case, device: None)
 
     @pytest.mark.parametrize(
