@@ -32,9 +32,7 @@ class DiffusionParameters {
       const std::vector<double>& values = niter_.one_an_image;
       return whole(values.empty() ? p.all : *std::max_element(values.begin(), values.end()));
     }
-    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-    check(cudaStreamIsCapturing(stream, &capture));
-    STD_TORCH_CHECK(capture == cudaStreamCaptureStatusNone,
+    STD_TORCH_CHECK(!is_capturing(stream),
                     "niter must be on the CPU while a CUDA graph is captured: on a device it has to be waited for and "
                     "read");
     return p.number == Number::int32 ? read_most<int32_t>(stream) : read_most<int64_t>(stream);

@@ -20,6 +20,13 @@ inline void check(int error) {
   STD_TORCH_CHECK(error == cudaSuccess, "CUDA: ", cudaGetErrorString(static_cast<cudaError_t>(error)));
 }
 
+// Whether the launches go into a CUDA graph.
+inline bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &capture));
+  return capture != cudaStreamCaptureStatusNone;
+}
+
 // Numbers that the kernels find in device memory. It must live until the last launch of the call is issued.
 class DeviceTable {
  public:

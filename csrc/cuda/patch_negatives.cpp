@@ -13,12 +13,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-bool is_capturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream, &capture));
-  return capture != cudaStreamCaptureStatusNone;
-}
-
 // Whole numbers on the image's device; those on the CPU are sent, with launches if they are few or a graph is captured,
 // which would read the CPU's memory again with every replay.
 class Sent {
