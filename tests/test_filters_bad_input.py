@@ -129,6 +129,7 @@ CASES = [
     ("adaptive_threshold", {"max_value": NAN}, ValueError, "max_value must be a number, got nan"),
     ("adaptive_threshold", {"max_value": "255"}, TypeError, "max_value must be a number, got str"),
     ("adaptive_threshold", {"max_value": torch.tensor(1.0)}, TypeError, "max_value must be a number, got torch.Tensor"),
+    ("adaptive_threshold", {"invert": "no"}, TypeError, "invert must be a bool, got str"),
     ("cartoonize", {"passes": -1}, ValueError, "passes must be at least 0, got -1"),
     ("cartoonize", {"passes": 2**63}, ValueError, "passes must fit into 64 bits, got 9223372036854775808"),
     ("cartoonize", {"passes": 1.5}, ValueError, "passes must be a whole number, got 1.5"),

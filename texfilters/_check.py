@@ -76,6 +76,12 @@ def choice(name: str, value: Any, allowed: Sequence[Any]) -> Any:
     raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be a bool, got {_type_name(value)}")
+    return bool(value)
+
+
 def border(value: Any) -> str:
     return choice("border", value, BORDERS)
 

@@ -66,7 +66,7 @@ def adaptive_threshold(
         _check.parameter("c", c, image).detach(),
         _check.choice("method", method, ("mean", "gaussian")),
         _check.max_value(max_value, image),
-        bool(invert),
+        _check.flag("invert", invert),
         _backends.resolve(backend, image.device.type, image.device.index, image.dtype),
     )
 
@@ -98,6 +98,9 @@ def cartoonize(
         c: how far below the mean of its surroundings a pixel must lie to be an edge; None is 9 grey levels. A larger c
             draws fewer lines.
         backend: `"native"`, `"triton"`, `"reference"`, or None for the first that is there; see `show_config()`.
+
+    Beyond the result it takes some rows for each thread, and with several passes two images; on a GPU at most 64 MiB,
+    or what one image needs.
 
     Returns:
         A new tensor of the shape, dtype and device of `image`. Differentiable once in `image` and both sigmas, unless

@@ -27,6 +27,8 @@ def patch_negatives(
             generator in the same state draws the same again, for every backend. torch.compile takes calls without one.
         backend: `"native"`, `"triton"`, `"reference"`, or None for the first that is there; see `show_config()`.
 
+    Beyond the result it takes 8 bytes for each square of the smallest size.
+
     Returns:
         `[B, n, C, H, W]` or `[n, C, H, W]`, of the dtype and device of `image`. Places may overlap, and the squares at
         the right and at the bottom are cut off where they do not fit. Differentiable unless the image is uint8.
@@ -54,9 +56,9 @@ def patch_negatives(
         options["generator"] = generator
     size = torch.randint(least, most + 1, (count, n), **options)
     cells = -(-height // least) * -(-width // least)
-    drawn = torch.randint(2**31 - 1, (count, n, cells, 2), **options)
+    places = torch.randint(2**31 - 1, (count, n, cells, 2), **options)
     room = torch.stack([height + 1 - size, width + 1 - size], -1)  # [B, n, 2]
-    places = drawn % room[..., None, :]
+    places.remainder_(room[..., None, :])
     result = _ops.patch_negatives(images, _to(size, image), _to(places, image), backend)
     return result if image.ndim == 4 else result.squeeze(0)
 
