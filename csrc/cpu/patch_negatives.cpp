@@ -77,14 +77,16 @@ std::vector<Tiling> tilings(const Tensor& image, const Tensor& patch_size, const
 }
 
 // Pieces are short: two overlapping copies of a fixed size take less than a call.
+template <int64_t BLOCK>
+void copy_blocks(char* target, const char* source, int64_t count) {
+  for (int64_t i = 0; i + BLOCK < count; i += BLOCK) std::memcpy(target + i, source + i, BLOCK);
+  std::memcpy(target + count - BLOCK, source + count - BLOCK, BLOCK);
+}
 inline void copy_bytes(char* target, const char* source, int64_t count) {
-  constexpr int64_t kBlock = 32;
-  if (count < kBlock) {
-    std::memcpy(target, source, count);
-    return;
-  }
-  for (int64_t i = 0; i + kBlock < count; i += kBlock) std::memcpy(target + i, source + i, kBlock);
-  std::memcpy(target + count - kBlock, source + count - kBlock, kBlock);
+  if (count >= 32) return copy_blocks<32>(target, source, count);
+  if (count >= 16) return copy_blocks<16>(target, source, count);
+  if (count >= 4) return copy_blocks<4>(target, source, count);
+  std::memcpy(target, source, count);
 }
 
 template <class T>
@@ -110,12 +112,16 @@ void run(const Tensor& image, const Tensor& output, const std::vector<Tiling>& a
     const int64_t result = plane / channels, channel = plane % channels;
     const T* source = data + result / results * image.stride(0) + channel * image.stride(1);
     const Tiling& tiling = all[result];
-    for (int64_t y = begin; y < end; ++y) {
-      const Place* place = tiling.places.data() + y / tiling.size * tiling.columns;
-      T* row = target + (plane * height + y) * width;
+    // Square by square, not row by row: pieces of one length follow one another, which branches are predicted by.
+    for (int64_t y = begin, next; y < end; y = next) {
+      const int64_t cell_row = y / tiling.size;
+      next = std::min(end, (cell_row + 1) * tiling.size);
+      const Place* place = tiling.places.data() + cell_row * tiling.columns;
       for (int64_t x = 0; x < width; x += tiling.size, ++place) {
-        copy_pixels(row + x, source + (place->y + y % tiling.size) * step_y + place->x * step_x, step_x,
-                    std::min(tiling.size, width - x));
+        const int64_t count = std::min(tiling.size, width - x);
+        const T* from = source + (place->y + y - cell_row * tiling.size) * step_y + place->x * step_x;
+        T* to = target + (plane * height + y) * width + x;
+        for (int64_t row = y; row < next; ++row, from += step_y, to += width) copy_pixels(to, from, step_x, count);
       }
     }
   });
