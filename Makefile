@@ -32,6 +32,7 @@ $(VENV)/dependencies.stamp: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch setuptools
 	TEXFILTERS_NATIVE=0 $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall opencv-contrib-python-headless
 	touch $@
 
 $(VENV)/native.stamp: $(VENV)/dependencies.stamp $(NATIVE)
