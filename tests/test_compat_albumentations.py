@@ -201,7 +201,7 @@ def test_wrong_parameters(cls, given, message):
 
 
 def test_wrong_images():
-    with pytest.raises(TypeError, match="image must be uint8, .* got int16"):
+    with pytest.raises(TypeError, match=r"image must be uint8, .* got int16"):
         ours.AnisotropicDiffusion(p=1)(image=np.zeros((4, 5, 3), np.int16))
 
 

@@ -5,8 +5,8 @@
 Images are channel first and without a batch: `[C, H, W]`, and for the diffusion also `[C, D, H, W]`, diffused along all
 three axes. `kappa` and `sigma_color` are in the units of the image, be they Hounsfield units or the 0..1 that
 `ScaleIntensity` yields; nothing is scaled by dtype, and so they have no defaults. Integers become float32, as MONAI's
-own smoothing makes them; floating point keeps its dtype. The result is a `MetaTensor` with the metadata of the image, or
-a tensor after `set_track_meta(False)`.
+own smoothing makes them; floating point keeps its dtype. The result is a `MetaTensor` with the metadata of the image,
+or a tensor after `set_track_meta(False)`.
 
 Every drawn parameter of a `Rand...` class is a number, or a pair that is a range with both ends included. Draws come
 from the state that `set_random_state` sets; all keys of a dictionary share one.
@@ -129,6 +129,7 @@ class _RandFilter(RandomizableTransform):
         self.ranges, self.fixed = self.plain.filter.split(parameters)
         self.fixed.update(others)
         self.drawn: dict[str, Any] = {name: low for name, (low, _) in self.ranges.items()}
+        self._filter()
 
     def randomize(self, data: Any = None) -> None:
         super().randomize(data)
@@ -142,7 +143,10 @@ class _RandFilter(RandomizableTransform):
             self.randomize()
         if not self._do_transform:
             return convert_to_tensor(img, track_meta=get_track_meta())
-        return self.plain(**self.drawn, **self.fixed)(img)
+        return self._filter()(img)
+
+    def _filter(self) -> _Filter:
+        return self.plain(**self.drawn, **self.fixed)
 
 
 class RandAnisotropicDiffusion(_RandFilter):
