@@ -16,9 +16,11 @@ import texfilters
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
-# Runs each command in a fork of one process that has only imported the program, as if each had been started by itself.
+# Runs each command in a fork of one process that has done the imports, which take ten times as long as a command:
+# those of the program and those of torch when an op is called for the first time.
 RUNNER = """
 import os, shlex, sys
+import torch._dynamo, texfilters.cli.app
 from texfilters.cli import main
 for line in sys.stdin.read().splitlines():
     if os.fork() == 0:
@@ -44,9 +46,13 @@ def commands(program):
 @pytest.fixture
 def folder(tmp_path, monkeypatch, photo):
     """The working directory: what the README's examples read, as small as it can be."""
-    image = pytest.importorskip("PIL.Image", reason="needs Pillow").fromarray(photo[:, 60:150, 100:200].movedim(0, -1).numpy())
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow").fromarray(
+        photo[:, 60:150, 100:200].movedim(0, -1).numpy()
+    )
     names = ["photo.jpg", "photos/one.jpg", "photos/more/two.png"]
-    names += [f"train/{label}/{number}.{suffix}" for label in ("cat", "dog") for number, suffix in enumerate(("jpg", "png"))]
+    names += [
+        f"train/{label}/{number}.{suffix}" for label in ("cat", "dog") for number, suffix in enumerate(("jpg", "png"))
+    ]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(tmp_path / name)
