@@ -16,17 +16,22 @@ import texfilters
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
-# Runs each command in a fork of one process that has done the imports, which take ten times as long as a command:
-# those of the program and those of torch when an op is called for the first time.
+# Runs each command in a fork of one process that has done the imports (the program's, and those of torch when an op is
+# called for the first time) and without taking the interpreter down again: either costs more than all commands.
 RUNNER = """
 import os, shlex, sys
-import torch._dynamo, texfilters.cli.app
-from texfilters.cli import main
+import torch._dynamo
+from texfilters.cli import app, main
 for line in sys.stdin.read().splitlines():
     if os.fork() == 0:
         sys.argv = shlex.split(line, comments=True)
-        main()
-        os._exit(0)
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else 1)
     status = os.waitstatus_to_exitcode(os.wait()[1])
     if status != 0:
         sys.exit(f"{line} ended with {status}")
