@@ -69,14 +69,14 @@ class _Augmentation(IntensityAugmentationBase2D):
         if self.p == 1 and self.p_batch == 1:
             return self.filter.in_levels(input, {**drawn, **flags})
         chosen = torch.atleast_1d(params["batch_prob"] > 0.5).expand(input.shape[0])
-        name = self.filter.identity
-        if name is None:
+        identity = self.filter.identity
+        if identity is None:
             index = chosen.nonzero().flatten()
             some = {name: value[index.to(value.device)] for name, value in drawn.items()}
-            result = self.filter.in_levels(input[index.to(input.device)], {**some, **flags})
-            return input.index_copy(0, index.to(input.device), result)
-        if drawn[name].device == chosen.device:
-            drawn[name] = drawn[name] * chosen
+            index = index.to(input.device)
+            return input.index_copy(0, index, self.filter.in_levels(input[index], {**some, **flags}))
+        if drawn[identity].device == chosen.device:
+            drawn[identity] = drawn[identity] * chosen
         return self.filter.in_levels(input, {**drawn, **flags})
 
 
