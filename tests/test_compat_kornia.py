@@ -94,6 +94,16 @@ def test_images_left_out_are_not_computed(images):
 
 
 @CLASSES
+def test_a_gate_beside_p_of_1_counts_as_in_kornias_own(cls, images):
+    def changed(augmentation):
+        params = {**augmentation.forward_parameters(images.shape), "batch_prob": torch.zeros(6)}
+        return bool((augmentation(images, params=params) != images).any())
+
+    assert changed(cls(p=1.0)) is changed(K.RandomInvert(p=1.0))
+    assert changed(cls(p=0.5)) is changed(K.RandomInvert(p=0.5)) is False
+
+
+@CLASSES
 @pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
 def test_replay_and_seeds(cls, p, images):
     augmentation = cls(**RANGES[cls], p=p)

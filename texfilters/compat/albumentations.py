@@ -66,7 +66,7 @@ class _Transform(A.ImageOnlyTransform):
         planes = pixels.unsqueeze(-3) if gray else pixels.movedim(-1, -3)
         parameters = {name: params[name] for name in self.filter.drawn} | {n: getattr(self, n) for n in self.fixed}
         result = self.filter.in_levels(planes, parameters)
-        return (result.squeeze(-3) if gray else result.movedim(-3, -1)).contiguous().numpy()
+        return (result.squeeze(-3) if gray else result.movedim(-3, -1)).numpy()
 
 
 class AnisotropicDiffusion(_Transform):
