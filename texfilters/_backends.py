@@ -51,13 +51,19 @@ def resolve(backend: str | None, device: str, index: int | None = None, dtype: t
             )
         name = next(name for name in PREFERENCE[device] if _refusal(name, device, index, warn=True) is None)
         return "reference" if dtype == torch.float64 and (name, device) in _WITHOUT_FLOAT64 else name
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be None or one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    known(backend)
     why = _refusal(backend, device, index)
     if why is None and dtype == torch.float64 and (backend, device) in _WITHOUT_FLOAT64:
         why = "its kernels there compute in float32, got an image of float64; backend=None takes one that can"
     if why is not None:
         raise RuntimeError(f"backend {backend!r} is not available for device {device!r}: {why}")
+    return backend
+
+
+def known(backend: str | None) -> str | None:
+    """The name of a backend, whether or not it is there; None leaves the choice."""
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend must be None or one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
     return backend
 
 
