@@ -9,13 +9,13 @@ import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
-from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import Transform
 
 from texfilters import _backends, _check
 from texfilters.transforms import _images
 from texfilters.transforms._draw import Number
+from texfilters.transforms._generators import Own, own
 
 Draw = Mapping[str, Tensor]
 
@@ -30,12 +30,22 @@ class DrawingTransform(Transform):
 
     def __init__(self, generator: torch.Generator | None) -> None:
         super().__init__()
-        self.generator = _check.cpu_generator(generator)
+        self.generator = generator
         self.last_draw: Draw | None = None
-        self._worker_seed: int | None = None
+
+    @property
+    def generator(self) -> torch.Generator | None:
+        """Where numbers are drawn; None is torch's own, which a DataLoader seeds in its workers."""
+        return None if self._own is None else self._own.generator
+
+    @generator.setter
+    def generator(self, generator: torch.Generator | None) -> None:
+        generator = _check.cpu_generator(generator)
+        self._own = None if generator is None else own(generator)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        self.last_draw = drawn = self._draw(_images.samples(flat_inputs), self._source())
+        n = _images.samples(flat_inputs)
+        self.last_draw = drawn = self._draw(n, None) if self._own is None else self._draw_by_own(self._own, n)
         return drawn
 
     def replay(self, *inputs: Any, draw: Draw | None = None) -> Any:
@@ -85,17 +95,9 @@ class DrawingTransform(Transform):
         """A new tensor from `[N, C, H, W]`."""
         raise NotImplementedError
 
-    def _source(self) -> torch.Generator | None:
-        """Where to draw from: None is torch's own generator, which a DataLoader seeds in its workers.
-
-        A generator of one's own is the same in all of them. It is seeded anew at the first draw in a worker, from its
-        own seed and the worker's, which differs between workers and epochs.
-        """
-        if self.generator is None or (worker := get_worker_info()) is None or worker.seed == self._worker_seed:
-            return self.generator
-        self._worker_seed = worker.seed
-        mixed = np.random.SeedSequence([self.generator.initial_seed(), worker.seed])
-        return self.generator.manual_seed(int(mixed.generate_state(1, np.uint64)[0]))
+    @torch.compiler.disable(reason="a generator of one's own cannot be traced")
+    def _draw_by_own(self, own: Own, n: int) -> dict[str, Tensor]:
+        return self._draw(n, own.seeded())
 
 
 class FilterTransform(DrawingTransform):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 
+@torch.compiler.disable(reason="the sizes of the groups depend on what was drawn")
 def in_groups(images: Tensor, keys: Tensor, apply: Callable[[Tensor, Tensor, int], Tensor]) -> Tensor:
     """A new tensor from `[N, C, H, W]`, of which samples of one key are filtered by one call.
 

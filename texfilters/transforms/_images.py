@@ -41,7 +41,7 @@ def batched(image: Tensor) -> Tensor:
     """A plain `[N, C, H, W]`, or of a video `[N, T, C, H, W]`."""
     axes = _axes(image)
     plain = _check.image(image.as_subclass(Tensor) if isinstance(image, tv_tensors.TVTensor) else image, 2)
-    return plain.flatten(0, -axes) if plain.ndim > axes + 1 else plain[(None,) * (axes + 1 - plain.ndim)]
+    return plain.flatten(0, -axes - 1) if plain.ndim > axes + 1 else plain[(None,) * (axes + 1 - plain.ndim)]
 
 
 def like(result: Tensor, image: Tensor) -> Tensor:

@@ -54,9 +54,7 @@ class RandomTextureSuppression(DrawingTransform):
         self.weights = _check.weights([1.0] * len(filters) if weights is None else weights, len(filters))
 
     def extra_repr(self) -> str:
-        return "\n" + "\n".join(
-            f"{weight:g}: {filter}" for weight, filter in zip(self.weights, self.filters, strict=True)
-        )
+        return "\n".join(f"{weight:g}: {filter}" for weight, filter in zip(self.weights, self.filters, strict=True))
 
     def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         drawn = {"filter": _draw.categories(self.weights, n, generator)}

@@ -63,6 +63,7 @@ class PatchNegatives(DrawingTransform):
         axes = 4 if isinstance(inpt, tv_tensors.Video) else 3
         return _images.like(negatives.reshape(*inpt.shape[:-axes], self.n, *negatives.shape[2:]), inpt)
 
+    @torch.compiler.disable(reason="a generator is made of the seed that was drawn")
     def _filtered(self, images: Tensor, draw: Draw) -> Tensor:
         generator = torch.Generator().manual_seed(int(draw["seed"]))
         return patch_negatives(images, self.patch_size, self.n, generator=generator, backend=self.backend)
