@@ -26,10 +26,16 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "cpu-filters": tables_cpu.cpu_filters,
     "cpu-filters-float": tables_cpu.cpu_filters_float,
     "overhead": tables_cpu.overhead,
+    "transform-draws": tables_cpu.transform_draws,
     "gpu-diffusion": tables_gpu.gpu_diffusion,
     "gpu-filters": tables_gpu.gpu_filters,
 }
-KINDS = {"cpu": "cpu_diffusion_*.json", "cpu-filters": "cpu_filters_*.json", "gpu": "gpu-*.json"}
+KINDS = {
+    "cpu": "cpu_diffusion_*.json",
+    "cpu-filters": "cpu_filters_*.json",
+    "transform-draws": "transform_draws_*.json",
+    "gpu": "gpu-*.json",
+}
 
 
 def provenance(result: Result) -> str:
@@ -43,14 +49,14 @@ def provenance(result: Result) -> str:
 
 
 def newest(kind: str) -> Result | None:
-    """The latest result of cpu_diffusion.py ("cpu"), cpu_filters.py or gpu_report.py ("gpu") that has timings."""
+    """The latest result of a kind that has timings; "cpu" is cpu_diffusion.py, "gpu" gpu_report.py."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(KINDS[kind]))]
     return max((r for r in results if r.get("rows")), key=lambda result: result["date"], default=None)
 
 
 def filled(name: str) -> str:
     """A table and where its numbers come from."""
-    kind = next((kind for kind in ("gpu", "cpu-filters") if name.startswith(kind)), "cpu")
+    kind = next((kind for kind in ("gpu", "cpu-filters", "transform-draws") if name.startswith(kind)), "cpu")
     result = newest(kind)
     if result is None:
         return "Not yet measured on a GPU.\n" if kind == "gpu" else "Not yet measured.\n"
