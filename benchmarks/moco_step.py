@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import torch
 import torchvision
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
-from torchvision.io import ImageReadMode, decode_image, read_file, write_jpeg
 
 import gpu_cases
+import photos
 
 Views = tuple[Tensor, Tensor]
 
@@ -76,18 +77,18 @@ class Files(Dataset):
 
     def __init__(self, folder: Path, side: int) -> None:
         pixels, _ = gpu_cases.images(SimpleNamespace(shape=(_FILES, 3, _STORED, _STORED), dtype="uint8"), "cpu")
-        self.paths = [str(folder / f"{i}.jpg") for i in range(_FILES)]
+        self.paths = [folder / f"{i}.jpg" for i in range(_FILES)]
         for path, image in zip(self.paths, pixels, strict=True):
-            write_jpeg(image, path, quality=90)
+            photos.to_image(image).save(path, quality=90)
         self.side = side
 
     def __len__(self) -> int:
         return 10**9
 
     def __getitem__(self, i: int) -> Tensor:
-        image = decode_image(read_file(self.paths[i % _FILES]), ImageReadMode.RGB)
         top, left = torch.randint(_STORED + 1 - self.side, (2,)).tolist()
-        return image[:, top : top + self.side, left : left + self.side]
+        with Image.open(self.paths[i % _FILES]) as image:
+            return photos.to_tensor(image.crop((left, top, left + self.side, top + self.side)))
 
 
 def decoded(folder: Path, batch: int, side: int, workers: int, pin: bool) -> Iterator[Tensor]:

@@ -60,10 +60,9 @@ def filled(name: str) -> str:
     """A table and where its numbers come from."""
     kind = next((kind for kind in ("gpu", "cpu-filters", "cpu-loader") if name.startswith(kind)), "cpu")
     result = newest(kind)
-    if result is None or (name == "gpu-loader" and not result.get("steps")):
+    if result is None or (name == "gpu-loader" and not tables_loader.is_there(result)):
         return "Not yet measured on a GPU.\n" if kind == "gpu" else "Not yet measured.\n"
     parts = ("build", "tests", "timings", "sanitize") if kind == "gpu" else ()
-    parts += ("loader",) if name == "gpu-loader" else ()
     if wrong := [part for part in parts if not result["parts"].get(part, {}).get("ok")]:
         raise SystemExit(f"the result of {result['device']} is not fit to be shown, not ok: {', '.join(wrong)}")
     return f"{TABLES[name](result)}\n<sub>{provenance(result)}</sub>\n"

@@ -3,6 +3,11 @@
 from table_cells import Result, Row, number, table
 
 
+def is_there(result: Result) -> bool:
+    """Whether a GPU report has the part: it may fail, for want of torchvision or of shared memory, by itself."""
+    return bool(result["parts"].get("loader", {}).get("ok") and result.get("steps"))
+
+
 def on_cpu(result: Result) -> str:
     headings = ["{} x RGB {}x{}, MoCoV2 step, one process", "ms a step", "images/s", "waits for the loader (ms)"]
     headings += ["transforms (ms)"]
@@ -23,7 +28,7 @@ def on_gpu(result: Result) -> str:
     missed = [target for target in result["targets"] if target["key"] == "added_share" and target["met"] is False]
     notes = [
         "ResNet-50, bfloat16 autocast, channels last; the papers' mixture for both views of a batch. Added: the median",
-        'over rounds in which both took turns. "In the loop": copied and transformed on the training step\'s own stream.',
+        'over rounds in which both took turns. "In the loop": copied and transformed on the stream of the step.',
         f"{result['parts']['loader']['workers']} processes decode the JPEG files, of 256x256 pixels.",
         "Missed target: at most 1 % added." if missed else "",
         _costs(result["parts"]["loader"]["overhead"]),
