@@ -37,7 +37,7 @@ IN_MEMORY, DECODED = "batches in memory", "JPEG files"
 # On a GPU as MoCoV2 was trained; on a CPU as little as shows anything.
 SETTINGS = {
     "cuda": {"batch": 256, "queue": 65536, "steps": 10, "rounds": 7},
-    "cpu": {"batch": 4, "queue": 4096, "steps": 2, "rounds": 5},
+    "cpu": {"batch": 4, "queue": 4096, "steps": 2, "rounds": 3},
 }
 FEWEST_ROUNDS = 2
 _CALLS, _ROUNDS = 500, 21  # of the loader by itself
@@ -177,11 +177,11 @@ def run(
     settings: dict[str, int], workers: int, device: torch.device, deadline: float, write: Callable[[Row], None]
 ) -> list[str]:
     """The cases that failed, of all: what is known is written after each, and none takes the others along."""
-    result: Row = {"device_type": device.type, **settings, "workers": workers, "overhead": overhead_rows(device)}
-    result["rows"] = []
-    step = moco_step.training_step(device, settings["queue"])
-    pin = device.type == "cuda"
-    batch = settings["batch"]
+    torch.set_num_threads(max(1, machine.cores() - workers))
+    result: Row = {"device_type": device.type, **settings, "workers": workers, "threads": torch.get_num_threads()}
+    result |= {"overhead": overhead_rows(device), "rows": []}
+    pin, batch = device.type == "cuda", settings["batch"]
+    step = moco_step.training_step(device, settings["queue"] // batch * batch)
     with tempfile.TemporaryDirectory() as folder:
         cases: list[tuple[str, Callable[[], Iterator[Tensor]]]] = [
             (IN_MEMORY, lambda: moco_step.in_memory(batch, SIDE, pin)),

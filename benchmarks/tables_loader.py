@@ -9,12 +9,11 @@ def is_there(result: Result) -> bool:
 
 
 def on_cpu(result: Result) -> str:
-    headings = ["{} x RGB {}x{}, MoCoV2 step, one process", "ms a step", "images/s", "waits for the loader (ms)"]
+    headings = ["{} x RGB {}x{}, MoCoV2 step", "ms a step", "images/s", "waits for the loader (ms)"]
     headings += ["transforms (ms)"]
     columns = ("ms", "images_per_s", "fetch_ms", "transform_ms")
-    workers = result["workers"]
     notes = [
-        f"ResNet-50, float32, {result['cores']} cores of which {workers} decode{'s' if workers == 1 else ''} files.",
+        f"ResNet-50, float32, threads: {result['threads']}; processes that decode JPEG files: {result['workers']}.",
         "The transforms run in line: normalizing, and the papers' mixture for both views of a batch.",
         _costs(result["overhead"]),
     ]
@@ -29,7 +28,7 @@ def on_gpu(result: Result) -> str:
     notes = [
         "ResNet-50, bfloat16 autocast, channels last; the papers' mixture for both views of a batch. Added: the median",
         'over rounds in which both took turns. "In the loop": copied and transformed on the stream of the step.',
-        f"{result['parts']['loader']['workers']} processes decode the JPEG files, of 256x256 pixels.",
+        f"Processes that decode JPEG files: {result['parts']['loader']['workers']}.",
         "Missed target: at most 1 % added." if missed else "",
         _costs(result["parts"]["loader"]["overhead"]),
     ]

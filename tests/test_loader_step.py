@@ -82,6 +82,10 @@ def test_a_run(tiny, tmp_path):
     assert torch.equal(*plain)
     assert not torch.equal(*suppressed)
     assert list(tmp_path.iterdir()) == [out]
+    text = tables.TABLES["cpu-loader"](result)
+    assert "| 3 x RGB 16x16, MoCoV2 step | ms a step | images/s | waits for the loader (ms) | transforms (ms) |" in text
+    assert f"processes that decode JPEG files: {result['workers']}." in text
+    assert text.count("| JPEG files, with") == text.count("| batches in memory, with suppression |") * 2 == 2
 
 
 def test_no_more_rounds_than_there_is_time_for(tiny):
@@ -172,6 +176,7 @@ class TestInTheReport:
         assert "| batches in memory, with suppression | 101 | 2,560 | 1.2 | 0.0200 | 0.0300 | 0.500 |" in text
         assert "| JPEG files, with suppression | – | – | – | – | – | – |" in text
         assert "costs the host 40 us a batch." in text
+        assert "Processes that decode JPEG files: 9." in text
         assert "Missed target: at most 1 % added." in text
 
     def test_a_part_that_failed_is_not_shown_and_takes_no_other_along(self, monkeypatch, tmp_path):
