@@ -1,1 +1,1 @@
-"""The library's filters under other libraries' signatures, so that one changed import line moves a user over."""
+"""The library's filters under other libraries' signatures and in their pipelines, for those who already use them."""
