@@ -87,6 +87,8 @@ TARGETS = (
     Target("half of them untouched", "native", "share_of_all_at_20", 0.45),
     Target("float32", "native", "error_max", ERROR_BOUND),
 )
+# Of loader_step.py, whose rows stand by themselves.
+STEP_TARGETS = (Target("batches in memory", "with suppression", "added_share", 0.01),)
 
 
 def images(case: Any, device: str) -> tuple[Tensor, str]:

@@ -258,4 +258,26 @@ def timings(seconds: float, logs: Path, cases: list[str] | None = None) -> Found
     return found
 
 
-PARTS: dict[str, Callable[..., Found]] = {"build": build, "tests": tests, "timings": timings, "sanitize": sanitize}
+def loader(seconds: float, logs: Path) -> Found:
+    """loader_step.py's rows, a training step with suppression and without it, as far as it came."""
+    out = logs / "loader.json"
+    out.unlink(missing_ok=True)
+    command = [sys.executable, str(ROOT / "benchmarks" / "loader_step.py"), "--device", "cuda", "--out", str(out)]
+    command += ["--seconds", f"{max(1.0, seconds - 15):.0f}"]
+    ended = run(command, seconds, logs / "loader.log", TEXFILTERS_REQUIRE="")
+    found: Found = {"ok": ended.code in (0, None), "seconds": ended.seconds}
+    if out.exists():
+        result = json.loads(out.read_text())
+        found |= {"steps": result["rows"], "overhead": result["overhead"], "workers": result["workers"]}
+    if ended.code != 0:
+        found["why"] = OUT_OF_TIME if ended.code is None else ended.tail()
+    return found
+
+
+PARTS: dict[str, Callable[..., Found]] = {
+    "build": build,
+    "tests": tests,
+    "timings": timings,
+    "loader": loader,
+    "sanitize": sanitize,
+}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tables_cpu
 import tables_gpu
+import tables_loader
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
@@ -25,11 +26,20 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "cpu-dtypes": tables_cpu.cpu_dtypes,
     "cpu-filters": tables_cpu.cpu_filters,
     "cpu-filters-float": tables_cpu.cpu_filters_float,
+    "cpu-loader": tables_loader.on_cpu,
     "overhead": tables_cpu.overhead,
+    "transform-draws": tables_cpu.transform_draws,
     "gpu-diffusion": tables_gpu.gpu_diffusion,
     "gpu-filters": tables_gpu.gpu_filters,
+    "gpu-loader": tables_loader.on_gpu,
 }
-KINDS = {"cpu": "cpu_diffusion_*.json", "cpu-filters": "cpu_filters_*.json", "gpu": "gpu-*.json"}
+KINDS = {
+    "cpu": "cpu_diffusion_*.json",
+    "cpu-filters": "cpu_filters_*.json",
+    "cpu-loader": "cpu_loader_*.json",
+    "transform-draws": "transform_draws_*.json",
+    "gpu": "gpu-*.json",
+}
 
 
 def provenance(result: Result) -> str:
@@ -43,16 +53,16 @@ def provenance(result: Result) -> str:
 
 
 def newest(kind: str) -> Result | None:
-    """The latest result of cpu_diffusion.py ("cpu"), cpu_filters.py or gpu_report.py ("gpu") that has timings."""
+    """The latest result of a kind that has timings: "cpu" is cpu_diffusion.py's, "gpu" that of gpu_report.py."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(KINDS[kind]))]
     return max((r for r in results if r.get("rows")), key=lambda result: result["date"], default=None)
 
 
 def filled(name: str) -> str:
     """A table and where its numbers come from."""
-    kind = next((kind for kind in ("gpu", "cpu-filters") if name.startswith(kind)), "cpu")
+    kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if name.startswith(kind)), "cpu")
     result = newest(kind)
-    if result is None:
+    if result is None or (name == "gpu-loader" and not tables_loader.is_there(result)):
         return "Not yet measured on a GPU.\n" if kind == "gpu" else "Not yet measured.\n"
     parts = ("build", "tests", "timings", "sanitize") if kind == "gpu" else ()
     if wrong := [part for part in parts if not result["parts"].get(part, {}).get("ok")]:

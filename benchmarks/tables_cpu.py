@@ -78,6 +78,14 @@ def overhead(result: Result) -> str:
     return table(["one iteration on 4x4 pixels, 1 thread", "us"], calls) + "\n" + table(["import", "ms"], imports)
 
 
+def transform_draws(result: Result) -> str:
+    """Drawing the numbers of a batch, on the host."""
+    own = {row["transform"]: row for row in result["rows"] if row["generator"] == "its own"}
+    headings = [f"numbers for {result['batch']} samples, 1 thread", "torch's generator (us)", "its own (us)"]
+    drawn = [row for row in result["rows"] if row["generator"] == "torch's"]
+    return table(headings, [[f"`{r['transform']}`", number(r["us"]), number(own[r["transform"]]["us"])] for r in drawn])
+
+
 def cpu_filters(result: Result) -> str:
     """Every filter on uint8 beside cv2, on small images and on a large one."""
     many = max(result["threads"])

@@ -80,6 +80,8 @@ class TestParts:
         assert gpu_parts.tests(0, tmp_path)["why"] == "out of time"
         found = gpu_parts.timings(0, tmp_path)
         assert (found["ok"], found["why"], found["rows"]) == (True, "out of time", [])
+        found = gpu_parts.loader(0, tmp_path)
+        assert (found["ok"], found["why"], "steps" in found) == (True, "out of time", False)
         found = gpu_parts.sanitize(0, tmp_path)
         assert found["ok"]
         assert found["memcheck"] == "out of time"
@@ -247,7 +249,7 @@ class TestTables:
 
     def test_without_a_result_it_says_so(self, monkeypatch, tmp_path):
         monkeypatch.setattr(tables, "RESULTS", tmp_path)
-        for name in ("gpu-diffusion", "gpu-filters"):
+        for name in ("gpu-diffusion", "gpu-filters", "gpu-loader"):
             text = tables.rewritten(f"<!-- table: {name} -->\nold 123\n<!-- end -->")
             assert text == f"<!-- table: {name} -->\n\nNot yet measured on a GPU.\n\n<!-- end -->"
 

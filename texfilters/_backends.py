@@ -43,6 +43,11 @@ def resolve(backend: str | None, device: str, index: int | None = None, dtype: t
 
     `index` and `dtype` are those of the image on the device.
     """
+    if device == "cuda" and _in_forked_process():
+        raise RuntimeError(
+            "a CUDA tensor is of no use in a forked process, such as a worker of a DataLoader: filter on the CPU "
+            "there, or on the GPU behind the loader (texfilters.loader.DeviceLoader), or start workers by 'spawn'"
+        )
     if backend is None:
         if device not in PREFERENCE:
             raise RuntimeError(
@@ -51,13 +56,19 @@ def resolve(backend: str | None, device: str, index: int | None = None, dtype: t
             )
         name = next(name for name in PREFERENCE[device] if _refusal(name, device, index, warn=True) is None)
         return "reference" if dtype == torch.float64 and (name, device) in _WITHOUT_FLOAT64 else name
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be None or one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    known(backend)
     why = _refusal(backend, device, index)
     if why is None and dtype == torch.float64 and (backend, device) in _WITHOUT_FLOAT64:
         why = "its kernels there compute in float32, got an image of float64; backend=None takes one that can"
     if why is not None:
         raise RuntimeError(f"backend {backend!r} is not available for device {device!r}: {why}")
+    return backend
+
+
+def known(backend: str | None) -> str | None:
+    """The name of a backend, whether or not it is there; None leaves the choice."""
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"backend must be None or one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
     return backend
 
 
@@ -116,13 +127,18 @@ def _cuda_problem(index: int | None, warn: bool) -> str | None:
     Asked with the first image there, not at import: that would initialize CUDA, which no fork survives.
     """
     if index is None or not torch.cuda.is_initialized():
-        return None  # an image that is only traced, or a forked child, where torch itself raises
+        return None  # an image that is only traced
     return _device_problem(index, warn)
 
 
-# What torch.compiler.assume_constant_result sets: traced, this is asked once and not looked into. The decorator itself
+def _in_forked_process() -> bool:
+    return torch.cuda._is_in_bad_fork()
+
+
+# What torch.compiler.assume_constant_result sets: traced, they are asked once and not looked into. The decorator itself
 # would take a second to import.
 _cuda_problem._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_in_forked_process._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 _PROBLEM = {("native", "cuda"): _cuda_problem}
 

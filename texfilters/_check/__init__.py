@@ -8,6 +8,7 @@ from texfilters._check._diffusion import diffusion_values, gamma, gamma_limit, k
 from texfilters._check._filters import (
     bilateral_values,
     diameter,
+    diameters,
     gaussian_values,
     generator_device,
     max_value,
@@ -26,3 +27,4 @@ from texfilters._check._numbers import (
     whole,
     window,
 )
+from texfilters._check._transforms import cpu_generator, probability, span, weights

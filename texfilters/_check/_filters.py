@@ -1,23 +1,12 @@
 """The other filters' parameters."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from texfilters._check._numbers import (
-    LARGEST_RADIUS,
-    LARGEST_WINDOW,
-    is_number,
-    no_nan,
-    nonnegative,
-    number,
-    type_name,
-    values,
-    whole,
-)
+from texfilters._check._numbers import LARGEST_RADIUS, LARGEST_WINDOW, no_nan, nonnegative, values, whole
+from texfilters._check._transforms import generator, real, span
 
 
 def diameter(value: Any) -> int:
@@ -25,13 +14,19 @@ def diameter(value: Any) -> int:
     return whole("d", value, most=LARGEST_WINDOW)
 
 
+def diameters(value: Any) -> int | tuple[int, int]:
+    """A diameter, or a range of them from 1 on."""
+    given = span("d", value, lambda _, d: diameter(d))
+    if isinstance(given, tuple):
+        whole("d", given[0], least=1)
+    return given
+
+
 def max_value(value: Any, image: Tensor) -> float:
     """Rounded for uint8."""
     if value is None:
         return 255.0 if image.dtype == torch.uint8 else 1.0
-    if not is_number(value):
-        raise TypeError(f"max_value must be a number, got {type_name(value)}")
-    value = number("max_value", value)
+    value = real("max_value", value)
     if image.dtype != torch.uint8:
         no_nan("max_value", value)
         return value
@@ -45,30 +40,20 @@ def patch_range(value: Any, image: Tensor) -> tuple[int, int]:
     side = min(image.shape[-2:])
     if value is None:
         return max(1, round(16 * side / 224)), max(1, round(72 * side / 224))
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        if len(value) != 2:
-            raise ValueError(f"patch_size must be a number or a pair of them, got {len(value)} numbers")
-        least, most = (whole("patch_size", v) for v in value)
-    else:
-        least = most = whole("patch_size", value)
-    if least > most:
-        raise ValueError(f"patch_size must be a range from a smaller to a larger number, got ({least}, {most})")
+    given = span("patch_size", value, whole)
+    least, most = given if isinstance(given, tuple) else (given, given)
     if least < 1 or most > side:
         raise ValueError(f"patch_size must lie in [1, {side}], the smaller side of the image, got {value}")
     return least, most
 
 
-def generator_device(generator: Any, image: Tensor) -> torch.device:
+def generator_device(value: Any, image: Tensor) -> torch.device:
     """Where numbers are drawn: on the generator's device, without one on the CPU."""
-    if generator is None:
+    if generator(value) is None:
         return torch.device("cpu")
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {type_name(generator)}")
-    if generator.device.type != "cpu" and generator.device != image.device:
-        raise ValueError(
-            f"generator must be on the CPU or on the image's device {image.device}, got {generator.device}"
-        )
-    return generator.device
+    if value.device.type != "cpu" and value.device != image.device:
+        raise ValueError(f"generator must be on the CPU or on the image's device {image.device}, got {value.device}")
+    return value.device
 
 
 def bilateral_values(d: int, sigma_color: Tensor, sigma_space: Tensor) -> None:
