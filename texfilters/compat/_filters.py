@@ -1,17 +1,16 @@
 """What the adapters of augmentation libraries share: filters whose parameters are numbers or ranges of them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from texfilters import functional
+from texfilters import _check, functional
 
-Range = tuple[float, float]  # both ends included
+Range = tuple[float, float]  # both ends included; of whole numbers where these are
 
 GREY_LEVELS = ("kappa", "sigma_color", "c")
 
@@ -21,20 +20,18 @@ class Filter:
     """One of the public functions."""
 
     function: Callable[..., Tensor]
-    drawn: Mapping[str, type]  # the parameters that may be ranges, and their type
+    drawn: tuple[str, ...]  # the parameters that may be ranges
     identity: str | None  # the one of them whose 0 leaves an image as it is
 
     def split(self, given: Mapping[str, Any]) -> tuple[dict[str, Range], dict[str, Any]]:
-        """The ranges and the other parameters, all tried on an image without pixels, so that a wrong value shows."""
+        """The ranges, a number n being (n, n), and the other parameters.
+
+        They are tried on an image without pixels, so that a wrong value shows.
+        """
         ranges = {name: _range(name, given[name]) for name in self.drawn}
         fixed = {name: value for name, value in given.items() if name not in self.drawn}
-        nothing = torch.zeros(3, 0, 0)
         for end in (0, 1):
-            self.function(nothing, **{name: ends[end] for name, ends in ranges.items()}, **fixed)
-        for name, (low, high) in ranges.items():
-            if low > high:
-                raise ValueError(f"{name} must be a range from a smaller to a larger number, got ({low}, {high})")
-            ranges[name] = self.drawn[name](low), self.drawn[name](high)
+            self.function(torch.zeros(3, 0, 0), **{name: ends[end] for name, ends in ranges.items()}, **fixed)
         return ranges, fixed
 
     def in_levels(self, image: Tensor, parameters: Mapping[str, Any]) -> Tensor:
@@ -45,18 +42,14 @@ class Filter:
         )
 
 
-def _range(name: str, value: Any) -> tuple[Any, Any]:
-    """A number n is the range (n, n)."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
-        value = (value, value)
-    if len(value) != 2:
-        raise ValueError(f"{name} must be a number or a pair of them, got {len(value)} numbers")
-    for end in value:
-        if isinstance(end, float) and not math.isfinite(end):
-            raise ValueError(f"{name} must be finite, got {end}")
-    return value[0], value[1]
+def _range(name: str, value: Any) -> Range:
+    span = _check.span(name, value, _check.whole) if name == "niter" else _check.span(name, value)
+    low, high = span if isinstance(span, tuple) else (span, span)
+    if not math.isfinite(low):  # of a pair the check has seen to it
+        raise ValueError(f"{name} must be finite, got {low}")
+    return low, high
 
 
-DIFFUSION = Filter(functional.anisotropic_diffusion, {"niter": int, "kappa": float, "gamma": float}, "niter")
-BILATERAL = Filter(functional.bilateral_filter, {"sigma_color": float, "sigma_space": float}, "sigma_color")
-CARTOON = Filter(functional.cartoonize, {"sigma_color": float, "sigma_space": float, "c": float}, None)
+DIFFUSION = Filter(functional.anisotropic_diffusion, ("niter", "kappa", "gamma"), "niter")
+BILATERAL = Filter(functional.bilateral_filter, ("sigma_color", "sigma_space"), "sigma_color")
+CARTOON = Filter(functional.cartoonize, ("sigma_color", "sigma_space", "c"), None)

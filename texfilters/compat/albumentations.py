@@ -47,9 +47,9 @@ class _Transform(A.ImageOnlyTransform):
 
     def get_params(self) -> dict[str, Any]:
         drawn = {}
-        for name, kind in self.filter.drawn.items():
-            draw = self.py_random.randint if kind is int else self.py_random.uniform
-            drawn[name] = draw(*getattr(self, name))
+        for name in self.filter.drawn:
+            low, high = getattr(self, name)
+            drawn[name] = (self.py_random.randint if isinstance(low, int) else self.py_random.uniform)(low, high)
         return drawn
 
     def apply(self, img: NDArray[Any], **params: Any) -> NDArray[Any]:
