@@ -75,8 +75,9 @@ def folder(tmp_path, monkeypatch, photo):
 
 # Both say that there is no GPU, or few images.
 @pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning", "ignore::UserWarning:lightning")
-def test_code_runs(folder):
+def test_code_runs(folder, monkeypatch):
     """In one process and one namespace, as a reader would who goes from top to bottom."""
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news when it is imported
     for package in ("torchvision", "lightning", "albumentations", "kornia", "monai"):
         pytest.importorskip(package, reason=f"needs {package}")
     namespace = {"__name__": "readme"}
