@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -153,6 +154,14 @@ class TestReplay:
         assert torch.equal(image, result["image"])
         assert same is label
 
+    def test_a_draw_of_ones_own(self):
+        images = batch(3, 3, 9, 9)
+        draw = {"sigma_color": torch.tensor([9.0, 0, 50]), "sigma_space": torch.tensor([2.0, 2, 3])}
+        draw = {name: numbers.double() for name, numbers in draw.items()} | {"d": torch.tensor([3, 5, 7])}
+        for transform in (transforms.BilateralFilter(9), transforms.BilateralFilter((1, 9))):
+            assert torch.equal(transform.replay(images, draw=draw), by_functions(transform, images, draw))
+            assert transform.last_draw is None
+
     def test_errors(self):
         transform = transforms.MedianBlur()
         with pytest.raises(
@@ -206,6 +215,23 @@ def test_repr_shows_ranges_and_p():
     for build in BUILDERS.values():
         if (transform := build(p=0.5)).__class__ is not transforms.RandomTextureSuppression:
             assert str(eval(str(transform), vars(transforms))) == str(transform)
+
+
+def test_ranges_may_be_any_pair_of_numbers():
+    transform = transforms.AnisotropicDiffusion([np.int64(1), 2.0], np.array([1, 2.5]), np.float32(0.125))
+    assert str(transform).startswith("AnisotropicDiffusion(niter=(1, 2), kappa=(1.0, 2.5), gamma=0.125, ")
+    assert transforms.RandomTextureSuppression(weights=(1, 2, 3)).weights == (1.0, 2.0, 3.0)
+
+
+def test_classes_of_ones_own():
+    class Weak(transforms.GaussianBlur):
+        def __init__(self, **options):
+            super().__init__((0, 0.5), **options)
+
+    assert str(Weak(p=0.5)) == "Weak()"
+    images = batch(4, 3, 8, 8)
+    transform = transforms.RandomTextureSuppression([Weak(), None])
+    assert torch.equal(transform(images), by_functions(transform, images, transform.last_draw))
 
 
 def test_without_torchvision_the_error_names_the_extra():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import texfilters
 from cuda_cases import DEVICE, MARKS, needs
 from transform_cases import BUILDERS, Launches, batch, by_functions, transforms, tv_tensors
 
@@ -89,4 +88,3 @@ def test_the_papers_mixture_is_near_its_definition():
     result = transform(images.to(DEVICE)).cpu()
     truth = transform.replay(images)
     assert (result.int() - truth.int()).abs().max() <= 1
-    assert texfilters.__version__

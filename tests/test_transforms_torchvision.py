@@ -71,7 +71,7 @@ def test_beside_cutmix_in_a_collate_function():
         assert len(suppress.last_draw["filter"]) == 6
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
 def test_scripting_is_refused_by_torchvision():
     with pytest.raises(RuntimeError, match="cannot be JIT scripted"):
         torch.jit.script(transforms.GaussianBlur())

@@ -84,7 +84,8 @@ class DrawingTransform(Transform):
 
     def extra_repr(self) -> str:
         """The parameters as they are given to the class, None left out."""
-        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if name != "generator"}
+        names = [name for name in inspect.signature(type(self)).parameters if name != "generator"]
+        values = {name: getattr(self, name, None) for name in names}
         return ", ".join(f"{name}={value!r}" for name, value in values.items() if value is not None)
 
     def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:

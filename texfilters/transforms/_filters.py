@@ -1,5 +1,7 @@
 """Filters that leave a sample as it is for one value of a parameter: one launch for a batch, whatever is drawn."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -125,11 +127,11 @@ class BilateralFilter(FilterTransform):
     def _filtered(self, images: Tensor, draw: Draw) -> Tensor:
         sigma_color, sigma_space = in_units_of(images, draw["sigma_color"]), draw["sigma_space"]
 
-        def apply(some: Tensor, index: Tensor | slice, d: int) -> Tensor:
+        def apply(some: Tensor, index: Tensor | slice, d: Any) -> Tensor:
             sigmas = sigma_color[index], sigma_space[index]
             return bilateral_filter(some, d, *sigmas, border=self.border, backend=self.backend)
 
-        if isinstance(self.d, int):
+        if "d" not in draw:
             return apply(images, slice(None), self.d)
         touched = (sigma_color > 0) & (sigma_space > 0)
         return in_groups(images, draw["d"].where(touched, -1), apply)
