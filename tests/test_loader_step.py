@@ -82,10 +82,7 @@ def test_a_run(tiny, tmp_path):
     assert not torch.equal(*suppressed)
     assert list(tmp_path.iterdir()) == [out]
     text = tables.TABLES["cpu-loader"](result)
-    assert (
-        "| 3 x RGB 16x16, MoCoV2 step | ms a step | images/s | waits for the loader (ms) | transforms (ms) | of the step (%) |"
-        in text
-    )
+    assert text.startswith("| 3 x RGB 16x16, MoCoV2 step | ms a step | images/s | waits for the loader (ms) |")
     assert f"processes that decode JPEG files: {result['workers']}." in text
     assert text.count("| JPEG files, with") == text.count("| batches in memory, with suppression |") * 2 == 2
 
