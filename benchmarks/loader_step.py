@@ -37,7 +37,7 @@ IN_MEMORY, DECODED = "batches in memory", "JPEG files"
 # On a GPU as MoCoV2 was trained; on a CPU as little as shows anything.
 SETTINGS = {
     "cuda": {"batch": 256, "queue": 65536, "steps": 10, "rounds": 7},
-    "cpu": {"batch": 4, "queue": 4096, "steps": 2, "rounds": 3},
+    "cpu": {"batch": 4, "queue": 4096, "steps": 2, "rounds": 5},
 }
 FEWEST_ROUNDS = 2
 _CALLS, _ROUNDS = 500, 21  # of the loader by itself
@@ -94,6 +94,7 @@ def turn(
         "idle_ms": sum(milliseconds(*wait) for wait in waits) / steps,
         "fetch_ms": 1e3 * (fetching - transform.seconds) / steps,
         "transform_ms": 1e3 * transform.seconds / steps,
+        "transform_share": 1e3 * transform.seconds / milliseconds(waits[0][0], end),
     }
 
 

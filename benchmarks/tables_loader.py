@@ -10,8 +10,8 @@ def is_there(result: Result) -> bool:
 
 def on_cpu(result: Result) -> str:
     headings = ["{} x RGB {}x{}, MoCoV2 step", "ms a step", "images/s", "waits for the loader (ms)"]
-    headings += ["transforms (ms)"]
-    columns = ("ms", "images_per_s", "fetch_ms", "transform_ms")
+    headings += ["transforms (ms)", "of the step (%)"]
+    columns = ("ms", "images_per_s", "fetch_ms", "transform_ms", "transform_share")
     notes = [
         f"ResNet-50, float32, threads: {result['threads']}; processes that decode JPEG files: {result['workers']}.",
         "The transforms run in line: normalizing, and the papers' mixture for both views of a batch.",
@@ -45,7 +45,7 @@ def _cell(row: Row, key: str) -> str:
     value = row.get(key)
     if value is None:
         return "–" if row["ms"] is None else ""
-    return number(100 * value, 2) if key == "added_share" else number(value)
+    return number(100 * value, 2) if key.endswith("share") else number(value)
 
 
 def _costs(overhead: list[Row]) -> str:

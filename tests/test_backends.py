@@ -91,7 +91,7 @@ def test_an_unfit_gpu_is_refused_by_name(unfit, recwarn):
 
 
 def test_nothing_is_asked_before_cuda_is_in_use(unfit, monkeypatch):
-    """An image that is only traced, or a forked child: the answer would be wrong, and must not be kept either."""
+    """An image that is only traced: the answer would be wrong, and must not be kept either."""
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     assert resolve(None, "cuda", 0) == "native"
     assert unfit == []

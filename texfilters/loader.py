@@ -25,15 +25,17 @@ class DeviceLoader:
             what is not pinned is pinned here, by the thread that iterates. Tensors that are on the device stay there.
         device: the CPU or a CUDA device; None is the current CUDA device if there is one, else the CPU.
         transform: called with each whole batch on the device, by the thread that iterates, so that its draws keep
-            their order. One batch ahead of the loop, it must not read from the device what the loop changes there.
+            their order. On a GPU it is one batch ahead of the loop: what it keeps of a call, such as `last_draw`, is of
+            the next batch; it must not read from the device what the loop changes there, nor fill tensors again that
+            it has returned.
 
     A batch may nest tensors in mappings, lists, tuples and dataclasses, whose types are kept. An object with a `to` of
     its own is moved by that; whatever else is in a batch is passed on as it is. Up to three batches are on the device
     at a time: the one in use, the one that is ready and the one being prepared.
 
-    An error is raised when the batch that it belongs to is due, not before. Leaving a loop early drops the batches that
-    were prepared; the loader is then one or two batches further than the loop was. A loader that hands out the same
-    pinned memory again and again must wait for its copy; a DataLoader never does so.
+    An error is raised when the batch that it belongs to is due, not before. Leaving a loop early drops the batch that
+    was prepared; on a GPU the loader is one batch further than the loop. A loader that fills the same pinned memory
+    again and again must wait for its copy; a DataLoader never does so.
 
     It is no DataLoader: `len`, `dataset`, `sampler`, `batch_sampler` and `batch_size` are the loader's. Under
     DistributedDataParallel give the loader a DistributedSampler, and call `sampler.set_epoch`.
