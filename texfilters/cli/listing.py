@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from texfilters.cli import image_files
 from texfilters.cli.messages import Refused, reason, shown
 
-Identity = tuple[int, int]  # of a folder, whatever path it is reached by: device and inode
+Identity = tuple[int, int]  # of a folder or file, whatever path it is reached by: device and inode
+
+_READ = (*image_files.SUFFIXES, ".tar")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Shard:
 
 
 def is_tar(name: str) -> bool:
-    return image_files.suffix_of(name) == ".tar"
+    """Whether a file that is read is a WebDataset shard, and not an image."""
+    return name.lower().endswith(".tar")
 
 
 def target_name(name: str, suffix: str | None) -> str:
@@ -58,32 +61,29 @@ class Tree:
 
     def count(self) -> None:
         """The first walk. Refuses two sources with one target."""
-        found = False
-        for folder, here, files, folders in self._walk():
-            read = [file for file in files if _is_read(file)]
-            self.left_out += len(files) - len(read)
+        for folder in self._walk():
             if self.suffix is not None:
-                self._refuse_one_target_for_two(folder, read, folders)
-            if read:
-                found = True
-                self._folders.add(here)
-            for file in read:
-                path = os.path.join(self.source, folder, file)
-                if os.path.islink(path) and (behind := _identity(os.path.dirname(os.path.realpath(path)))):
-                    self._folders.add(behind)
-                if self.shard.holds(os.path.join(folder, file)):
-                    self.tars += is_tar(file)
-                    self.images += not is_tar(file)
-        if not found and not self.failures:
-            suffixes = " ".join([*image_files.SUFFIXES, ".tar"])
-            raise Refused(f"no images in {shown(self.source)}; suffixes read are {suffixes}")
+                self._refuse_one_target_for_two(folder)
+            self.left_out += folder.left_out
+            if folder.files:
+                self._folders.add(folder.identity)
+            for file in folder.links.intersection(folder.files):
+                behind = os.path.dirname(os.path.realpath(os.path.join(folder.real, file)))
+                if (identity := _identity(behind)) is not None:
+                    self._folders.add(identity)
+            mine = [file for file in folder.files if self.shard.holds(folder.prefix + file)]
+            tars = sum(map(is_tar, mine))
+            self.tars += tars
+            self.images += len(mine) - tars
+        if not self._folders and not self.failures:
+            raise Refused(f"no images in {shown(self.source)}; suffixes read are {' '.join(_READ)}")
 
     def names(self) -> Iterator[str]:
         """The files of this shard, relative to SRC, in an order that depends on their names alone."""
-        for folder, _, files, _ in self._walk():
-            for file in files:
-                name = os.path.join(folder, file)
-                if _is_read(file) and self.shard.holds(name):
+        for folder in self._walk():
+            for file in folder.files:
+                name = folder.prefix + file
+                if self.shard.holds(name):
                     yield name
 
     def paths(self, name: str) -> tuple[str, str]:
@@ -94,56 +94,69 @@ class Tree:
         folder = os.path.dirname(target)
         if folder != self._checked[0]:
             self._checked = folder, _identity(folder) in self._folders
-        try:
-            if os.path.samefile(source, target):
-                return "the output would overwrite its input"
-        except OSError:  # most often there is no target yet
-            pass
+        there = _identity(target)
+        if there is not None and there == _identity(source):
+            return "the output would overwrite its input"
         return "the output would go into a folder that images are read from" if self._checked[1] else None
 
-    def _walk(self) -> Iterator[tuple[str, Identity, list[str], list[str]]]:
-        """Each folder with its identity, the names of its files and those of its folders, sorted."""
+    def _walk(self) -> Iterator["_Folder"]:
         target, root = os.path.realpath(self.target), os.path.realpath(self.source)
         # A destination inside the source is not read; one around the source cannot be left out.
         skip = None if _is_within(root, target) else target
         pending: list[tuple[str, str, frozenset[Identity]]] = [("", root, frozenset())]
         while pending:
-            folder, real, above = pending.pop()
+            prefix, real, above = pending.pop()
             if skip is not None and _is_within(real, skip):
                 continue
-            files: list[str] = []
-            folders: list[str] = []
             try:
-                status = os.stat(real)
-                here = status.st_dev, status.st_ino
-                if here in above:  # a symbolic link to a folder that contains it
-                    continue
-                with os.scandir(real) as entries:
-                    for entry in entries:
-                        (folders if _is_folder(entry) else files).append(entry.name)
+                folder = _Folder(prefix, real)
             except OSError as error:
-                self.failures[os.path.join(self.source, folder)] = reason(error)
+                self.failures[os.path.join(self.source, prefix.rstrip(os.sep))] = reason(error)
                 continue
-            files.sort()
-            folders.sort()
-            yield folder, here, files, folders
-            for name in reversed(folders):
+            if folder.identity in above:  # a symbolic link to a folder that contains it
+                continue
+            yield folder
+            above |= {folder.identity}
+            for name in reversed(folder.folders):
                 path = os.path.join(real, name)
-                below = os.path.realpath(path) if os.path.islink(path) else path
-                pending.append((os.path.join(folder, name), below, above | {here}))
+                below = os.path.realpath(path) if name in folder.links else path
+                pending.append((f"{prefix}{name}{os.sep}", below, above))
 
-    def _refuse_one_target_for_two(self, folder: str, files: list[str], folders: list[str]) -> None:
-        taken = {name: name for name in folders}
-        for file in files:
+    def _refuse_one_target_for_two(self, folder: "_Folder") -> None:
+        taken = {name: name for name in folder.folders}
+        for file in folder.files:
             target = target_name(file, self.suffix)
             other = taken.setdefault(target, file)
             if other != file:
-                first, second = (shown(os.path.join(self.source, folder, name)) for name in (other, file))
-                raise Refused(f"{first} and {second} have one target, {shown(os.path.join(folder, target))}")
+                first, second = (shown(os.path.join(self.source, folder.prefix + name)) for name in (other, file))
+                raise Refused(f"{first} and {second} have one target: {shown(folder.prefix + target)}")
 
 
-def _is_read(file: str) -> bool:
-    return image_files.is_image(file) or is_tar(file)
+class _Folder:
+    """One folder of SRC, listed."""
+
+    def __init__(self, prefix: str, real: str) -> None:
+        """Raises OSError if it cannot be read."""
+        self.prefix = prefix  # of the names of its files, relative to SRC: "" or "a/b/"
+        self.real = real  # its path without links
+        status = os.stat(real)
+        self.identity = status.st_dev, status.st_ino
+        self.files: list[str] = []  # that are read, sorted
+        self.folders: list[str] = []  # sorted
+        self.links: set[str] = set()
+        self.left_out = 0  # files
+        with os.scandir(real) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    self.links.add(entry.name)
+                if _is_folder(entry):
+                    self.folders.append(entry.name)
+                elif image_files.suffix_of(entry.name) in _READ:
+                    self.files.append(entry.name)
+                else:
+                    self.left_out += 1
+        self.files.sort()
+        self.folders.sort()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -153,9 +166,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(folder: str) -> Identity | None:
+def _identity(path: str) -> Identity | None:
     try:
-        status = os.stat(folder)
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino
