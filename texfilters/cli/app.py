@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -159,7 +160,9 @@ def suppress_command(
     interrupted one has ended. Exits with 0 if all images are done, with 1 if any failed, with 2 if the job is refused.
     """
     with _on_one_line(), interrupts.ending_at_once():
-        given = {name: context.params[name] for name in _PARAMETERS}
+        given = {name: context.params[name] for name in _PARAMETERS if context.params[name] is not None}
+        if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+            raise Refused(f"device must be cpu, cuda or cuda:1, got {device!r}")
         interrupts.aside(lambda: filters.choose(filter, given, backend, device))
         _require("quality", quality, 1, 100)
         _require("max_pixels", max_pixels, 0, None)
@@ -169,8 +172,8 @@ def suppress_command(
             _require("workers", workers, 1, None)
         settings = work.Settings(
             filter=filter,
-            parameters={**filters.FILTERS[filter].flags, **_without_none(given)},
-            backend=_backends.resolve(backend, device.partition(":")[0]),
+            parameters={**filters.FILTERS[filter].flags, **given},
+            backend=_resolved(backend, device),
             device=device,
             format=None if format is None else _suffix(format),
             quality=quality,
@@ -230,8 +233,11 @@ def _on_one_line() -> Iterator[None]:
         sys.exit(refused.code)
 
 
-def _without_none(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
+def _resolved(backend: str | None, device: str) -> str:
+    if device == "cpu":
+        return _backends.resolve(backend, "cpu")
+    index = torch.device(device).index
+    return _backends.resolve(backend, "cuda", torch.cuda.current_device() if index is None else index)
 
 
 def _suffix(format: str) -> str:

@@ -1,7 +1,7 @@
 """Worker processes: tasks out, records back, and a worker that dies takes one file with it and no more.
 
 A task is a list of files. A few tasks lie ready at each worker, so that none waits for the parent. Neither side can
-block the other: what lies at a worker is smaller than the buffer of its pipe, so the parent never waits to send, and
+block the other: the tasks at a worker fit into the 200 kB that a pipe holds, so the parent never waits to send, and
 always comes back to listen.
 """
 
@@ -27,8 +27,8 @@ from texfilters.cli.listing import is_tar
 from texfilters.cli.messages import reason
 
 _AHEAD = 3  # tasks at a worker: one at work, two that bridge the time in which the parent is busy with others
-_TASK = 32 * 1024  # characters of paths in a task of several files; _AHEAD of them fit into a pipe's 200 kB
-_DEATHS = 16  # in a row, and two a worker, without any answer between them: the fault is not that of the files
+_TASK = 8 * 1024  # characters, of three bytes at most, of the paths in a task of several; one more path may follow
+_DEATHS = 16  # in a row, and two a worker, without an answer between them: the fault is not that of the files
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl
@@ -173,10 +173,10 @@ class Pool:
         self._under_way -= sum(map(len, worker.tasks))
         blamed = None
         if worker.tasks:
-            # Of several files the one at fault is not known: they are handed out again one by one.
+            # Its first file without an answer. Of several in a task any may be at fault: they are tried one by one.
             suspects = worker.tasks.popleft()
             blamed = suspects.popleft() if len(suspects) == 1 else None
-            self._returned.extendleft(worker.tasks)
+            self._returned.extendleft(reversed(worker.tasks))
             self._returned.extendleft(deque([item]) for item in reversed(suspects))
         if self._returned or not self._exhausted:
             self._start(worker.slot)
@@ -212,13 +212,15 @@ def _serve(pipe: Connection, parent: int, settings: work.Settings, temporary: st
     while True:
         items = pipe.recv()
         while items:
+            answered = 0
             try:
                 for record in work.do(items, settings, temporary, threads):
                     pipe.send(record)
-                    del items[0]
+                    answered += 1
             except work.Stop as stop:
                 pipe.send(reason(stop))
                 return
             except Exception as error:  # no file's error, those are records; all the same it must not end the job
-                pipe.send({"source": items[0].name, "status": "failed", "reason": reason(error)})
-                del items[0]
+                pipe.send({"source": items[answered].name, "status": "failed", "reason": reason(error)})
+                answered += 1
+            items = items[answered:]

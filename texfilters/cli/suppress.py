@@ -88,6 +88,8 @@ class _Folder:
         stopped = None
         with closing(self._manifest), self._tally, pool:
             try:
+                if tree.failures:
+                    self._stop_if_asked()
                 for record in pool.records(self._items()):
                     self._account_for(record)
             except work.Stop as stop:
@@ -135,7 +137,7 @@ def _state(records: list[Record], source: str, target: str) -> tuple[str, Record
     """What the records of a file, the latest first, mean now that source and target are as they are."""
     sizes = _size(source), _size(target)
     for record in records:
-        if record["status"] == "done" and (record["bytes"], record["target_bytes"]) == sizes:
+        if record["status"] == "done" and (record.get("bytes"), record.get("target_bytes")) == sizes:
             return "done", record
     latest = records[0]
     if latest["status"] == "done":
