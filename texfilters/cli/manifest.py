@@ -150,10 +150,8 @@ def _fits(path: str, settings: Record, overwrite: bool) -> bool:
 
 def _differences(before: Record, now: Record) -> list[str]:
     """Each setting that is another, in words; of another filter, the parameters say nothing."""
-    if before["filter"] == now["filter"]:
-        before, now = ({**settings, **settings["parameters"]} for settings in (before, now))
-    names = [name for name in now if name != "parameters"]
-    names += [name for name in before if name not in now]
+    before, now = ({**settings.pop("parameters"), **settings} for settings in ({**before}, {**now}))
+    names = dict.fromkeys([*now, *before]) if before["filter"] == now["filter"] else ["filter"]
     return [
         f"{name} was {_written(before.get(name))}, now {_written(now.get(name))}"
         for name in names
@@ -175,9 +173,11 @@ def _records(path: str) -> Iterator[tuple[int, Record]]:
             if number > 1:
                 try:
                     record = json.loads(line)
-                    record["source"], record["status"]
+                    sound = isinstance(record["source"], str) and record["status"] in ("done", "failed")
                 except (ValueError, TypeError, KeyError):
-                    raise Refused(f"line {number} of {shown(path)} is damaged; remove the line") from None
+                    sound = False
+                if not sound:
+                    raise Refused(f"line {number} of {shown(path)} is damaged; remove the line")
                 yield offset, record
             offset += len(line)
 
