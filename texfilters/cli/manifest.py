@@ -71,7 +71,7 @@ class Manifest:
         self._write(record)
 
     def close(self) -> None:
-        """Flush to the disk what has been appended."""
+        """Flush to the disk what has been appended. Until then a power failure costs records, which are made anew."""
         os.fsync(self._descriptor)
         for descriptor in self._read:
             os.close(descriptor)
@@ -95,7 +95,8 @@ class Manifest:
                 keys.append(_key(record["source"]))
                 places.append(number << _OFFSET_BITS | offset)
         self._end = _length_of_whole_lines(self._descriptor)
-        os.ftruncate(self._descriptor, self._end)
+        if self._end < os.fstat(self._descriptor).st_size:
+            os.ftruncate(self._descriptor, self._end)
         order = np.argsort(keys, kind="stable")  # of one file's records, the later stay behind
         self._keys, self._places = np.array(keys, np.uint64)[order], np.array(places, np.uint64)[order]
 
