@@ -78,6 +78,11 @@ def is_image(path: str) -> bool:
     return suffix_of(path) in SUFFIXES
 
 
+def renamed(name: str, suffix: str | None) -> str:
+    """The name of an image that is written in the format of another suffix; None: in its own."""
+    return name if suffix is None else os.path.splitext(name)[0] + suffix
+
+
 def misnamed(path: str, picture: Picture) -> str | None:
     """A remark on a file whose content is of another format than its suffix says."""
     expected, _ = SUFFIXES[suffix_of(path)]

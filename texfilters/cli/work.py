@@ -23,10 +23,7 @@ __all__ = ["Item", "Settings", "Stop", "do"]
 
 Record = dict[str, Any]
 
-# How many images are decoded before one call filters those of them that have a mode and a size in common; and after
-# how many pixels, so that large images do not fill the memory.
-_TOGETHER = {"cpu": 1, "cuda": 32}
-_MOST_PIXELS = 1 << 25
+_MOST_PIXELS = 1 << 25  # that are decoded before they are filtered, but for a single image that has more
 
 _EXISTS = "exists; --overwrite replaces it"
 
@@ -155,7 +152,7 @@ def _convert(shard: tar_shards.Shard, item: Item, settings: Settings, temporary:
             suffix=settings.format,
             max_bytes=image_files.most_bytes(settings.max_pixels),
             threads=threads,
-            batch=_TOGETHER[settings.device.partition(":")[0]],
+            batch=_together(settings),
         )
         record = _placed(file, item, settings, result.size, result.sha256)
     return {**record, "images": result.images, "left_out": result.left_out}
@@ -195,7 +192,7 @@ def _holds(path: str, size: int, sha256: str) -> bool:
 
 def _change(contents: Iterable[tar_shards.Content], settings: Settings) -> Iterator[_Changed | Exception]:
     """Decode, filter and encode, in order; what could not be read is passed on."""
-    most = _TOGETHER[settings.device.partition(":")[0]]
+    most = _together(settings)
     waiting: list[_Waiting] = []
     pixels = 0
     for name, suffix, content in contents:
@@ -207,6 +204,11 @@ def _change(contents: Iterable[tar_shards.Content], settings: Settings) -> Itera
             yield from _filtered_and_encoded(waiting, settings)
             waiting, pixels = [], 0
     yield from _filtered_and_encoded(waiting, settings)
+
+
+def _together(settings: Settings) -> int:
+    """How many images are decoded before a single call filters those that share a mode and a size."""
+    return 1 if settings.device == "cpu" else 32
 
 
 def _decoded(content: bytes | Exception, settings: Settings) -> Picture | Exception:
