@@ -111,10 +111,9 @@ def _do_images(items: Iterable[Item], settings: Settings, temporary: str) -> Ite
 
 def _content(item: Item, settings: Settings, record: Record) -> bytes | Exception:
     try:
-        _require_room(item, settings)
         data, status = image_files.load(item.source, image_files.most_bytes(settings.max_pixels))
         record |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        _require_another(item, status)
+        _require_room(item, settings, status)
     except Exception as error:
         return error
     return data
@@ -123,12 +122,11 @@ def _content(item: Item, settings: Settings, record: Record) -> bytes | Exceptio
 def _do_shard(item: Item, settings: Settings, temporary: str, threads: int) -> Record:
     record: Record = {"source": item.name}
     try:
-        _require_room(item, settings)
         with image_files.opened(item.source) as (descriptor, status), ThreadPoolExecutor(1) as aside:
-            _require_another(item, status)
             shard = tar_shards.Shard(descriptor, status)
             sha256 = aside.submit(shard.sha256)
             try:
+                _require_room(item, settings, status)
                 record |= _convert(shard, item, settings, temporary, threads)
             finally:
                 record |= {"bytes": status.st_size, "sha256": sha256.result()}
@@ -158,19 +156,17 @@ def _convert(shard: tar_shards.Shard, item: Item, settings: Settings, temporary:
     return {**record, "images": result.images, "left_out": result.left_out}
 
 
-def _require_room(item: Item, settings: Settings) -> None:
-    if not (settings.overwrite or item.resuming) and os.path.lexists(item.target):
-        raise ValueError(_EXISTS)
-
-
-def _require_another(item: Item, source: os.stat_result) -> None:
-    """A target that is the source, by whatever name, must not be replaced."""
+def _require_room(item: Item, settings: Settings, source: os.stat_result) -> None:
+    """Refuse a target that is there and must stay before anything is computed."""
     try:
         target = os.stat(item.target)
     except OSError:
-        return
-    if os.path.samestat(source, target):
-        raise ValueError("the output would overwrite its input")
+        pass
+    else:
+        if os.path.samestat(source, target):
+            raise ValueError("the output would overwrite its input")
+    if not (settings.overwrite or item.resuming) and os.path.lexists(item.target):
+        raise ValueError(_EXISTS)
 
 
 def _placed(file: atomic.Temporary, item: Item, settings: Settings, size: int, sha256: str) -> Record:
@@ -212,11 +208,13 @@ def _together(settings: Settings) -> int:
 
 
 def _decoded(content: bytes | Exception, settings: Settings) -> Picture | Exception:
-    if isinstance(content, Exception):
-        return content
     try:
+        if isinstance(content, Exception):
+            raise content
         picture = image_files.decode(content, max_pixels=settings.max_pixels)
         return picture.without_metadata() if settings.metadata == "drop" else picture
+    except image_files.TooLarge as error:
+        return ValueError(f"{error} (--max-pixels)")
     except Exception as error:
         return error
 
