@@ -33,11 +33,6 @@ def is_shard(path: str) -> bool:
     return image_files.suffix_of(path) == ".tar"
 
 
-def renamed(name: str, suffix: str | None) -> str:
-    """The name of an image in another format."""
-    return name if suffix is None else os.path.splitext(name)[0] + suffix
-
-
 @dataclass
 class Result:
     """What has been written."""
@@ -172,12 +167,13 @@ class _Writer:
         key = _key(member)
         if key is None or key != self._key:
             self._begin_sample(key)
-        name = renamed(member.name, self._suffix) if _is_image(member) else member.name
+        name = image_files.renamed(member.name, self._suffix) if _is_image(member) else member.name
         if not isinstance(content, Exception) and self._names.setdefault(name, member.name) != member.name:
             content = ValueError(f"{shown(self._names[name])} of its sample becomes {shown(name)}, too")
         if isinstance(content, Exception):
             self._result.left_out[member.name] = reason(content)
-            self._drop_sample()
+            if not self._dropped:
+                self._drop_sample()
         elif self._dropped:
             pass
         elif isinstance(content, bytes):
@@ -204,7 +200,6 @@ class _Writer:
     def _drop_sample(self) -> None:
         self._dropped = True
         self._result.size, self._digest, self._result.images = self._before
-        self._before = self._result.size, self._digest.copy(), self._result.images
         self._target.truncate(self._result.size)
 
     def _write(self, data: bytes) -> None:

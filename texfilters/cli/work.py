@@ -23,10 +23,7 @@ __all__ = ["Item", "Settings", "Stop", "do"]
 
 Record = dict[str, Any]
 
-# How many images are decoded before one call filters those of them that have a mode and a size in common; and after
-# how many pixels, so that large images do not fill the memory.
-_TOGETHER = {"cpu": 1, "cuda": 32}
-_MOST_PIXELS = 1 << 25
+_MOST_PIXELS = 1 << 25  # that are decoded before they are filtered, but for a single image that has more
 
 _EXISTS = "exists; --overwrite replaces it"
 
@@ -114,10 +111,9 @@ def _do_images(items: Iterable[Item], settings: Settings, temporary: str) -> Ite
 
 def _content(item: Item, settings: Settings, record: Record) -> bytes | Exception:
     try:
-        _require_room(item, settings)
         data, status = image_files.load(item.source, image_files.most_bytes(settings.max_pixels))
         record |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        _require_another(item, status)
+        _require_room(item, settings, status)
     except Exception as error:
         return error
     return data
@@ -126,12 +122,11 @@ def _content(item: Item, settings: Settings, record: Record) -> bytes | Exceptio
 def _do_shard(item: Item, settings: Settings, temporary: str, threads: int) -> Record:
     record: Record = {"source": item.name}
     try:
-        _require_room(item, settings)
         with image_files.opened(item.source) as (descriptor, status), ThreadPoolExecutor(1) as aside:
-            _require_another(item, status)
             shard = tar_shards.Shard(descriptor, status)
             sha256 = aside.submit(shard.sha256)
             try:
+                _require_room(item, settings, status)
                 record |= _convert(shard, item, settings, temporary, threads)
             finally:
                 record |= {"bytes": status.st_size, "sha256": sha256.result()}
@@ -155,25 +150,23 @@ def _convert(shard: tar_shards.Shard, item: Item, settings: Settings, temporary:
             suffix=settings.format,
             max_bytes=image_files.most_bytes(settings.max_pixels),
             threads=threads,
-            batch=_TOGETHER[settings.device.partition(":")[0]],
+            batch=_together(settings),
         )
         record = _placed(file, item, settings, result.size, result.sha256)
     return {**record, "images": result.images, "left_out": result.left_out}
 
 
-def _require_room(item: Item, settings: Settings) -> None:
-    if not (settings.overwrite or item.resuming) and os.path.lexists(item.target):
-        raise ValueError(_EXISTS)
-
-
-def _require_another(item: Item, source: os.stat_result) -> None:
-    """A target that is the source, by whatever name, must not be replaced."""
+def _require_room(item: Item, settings: Settings, source: os.stat_result) -> None:
+    """Refuse a target that is there and must stay before anything is computed."""
     try:
         target = os.stat(item.target)
     except OSError:
-        return
-    if os.path.samestat(source, target):
-        raise ValueError("the output would overwrite its input")
+        pass
+    else:
+        if os.path.samestat(source, target):
+            raise ValueError("the output would overwrite its input")
+    if not (settings.overwrite or item.resuming) and os.path.lexists(item.target):
+        raise ValueError(_EXISTS)
 
 
 def _placed(file: atomic.Temporary, item: Item, settings: Settings, size: int, sha256: str) -> Record:
@@ -195,7 +188,7 @@ def _holds(path: str, size: int, sha256: str) -> bool:
 
 def _change(contents: Iterable[tar_shards.Content], settings: Settings) -> Iterator[_Changed | Exception]:
     """Decode, filter and encode, in order; what could not be read is passed on."""
-    most = _TOGETHER[settings.device.partition(":")[0]]
+    most = _together(settings)
     waiting: list[_Waiting] = []
     pixels = 0
     for name, suffix, content in contents:
@@ -209,12 +202,19 @@ def _change(contents: Iterable[tar_shards.Content], settings: Settings) -> Itera
     yield from _filtered_and_encoded(waiting, settings)
 
 
+def _together(settings: Settings) -> int:
+    """How many images are decoded before a single call filters those that share a mode and a size."""
+    return 1 if settings.device == "cpu" else 32
+
+
 def _decoded(content: bytes | Exception, settings: Settings) -> Picture | Exception:
-    if isinstance(content, Exception):
-        return content
     try:
+        if isinstance(content, Exception):
+            raise content
         picture = image_files.decode(content, max_pixels=settings.max_pixels)
         return picture.without_metadata() if settings.metadata == "drop" else picture
+    except image_files.TooLarge as error:
+        return ValueError(f"{error} (--max-pixels)")
     except Exception as error:
         return error
 
