@@ -290,7 +290,7 @@ def test_a_reader_that_has_gone_costs_no_image(tmp_path, tree, call):
 def test_a_second_run_at_the_same_time_is_refused(tmp_path, tree, call, monkeypatch):
     monkeypatch.setattr(lock, "_PATIENCE", 0.1)
     (tmp_path / "target").mkdir()
-    with lock.hold(str(tmp_path / "target"), Shard()):
+    with lock.hold(str(tmp_path / "target"), str(Shard())):
         outcome = call("suppress", tree, tmp_path / "target")
         assert outcome.code == 2
         assert outcome.err.startswith("texfilters: another run is at work on this target; it holds ")

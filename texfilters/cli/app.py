@@ -17,6 +17,7 @@ from rich.text import Text
 import texfilters
 from texfilters import _backends
 from texfilters.cli import compare, filters, image_files, interrupts, suppress, work
+from texfilters.cli.job import Job
 from texfilters.cli.listing import Shard
 from texfilters.cli.messages import Refused, say, shown
 
@@ -181,7 +182,7 @@ def suppress_command(
             max_pixels=max_pixels or None,
             overwrite=overwrite,
         )
-        status = suppress.run(suppress.Job(src, dst, settings, workers, on_error == "stop", _shard(shard), report))
+        status = suppress.run(Job(src, dst, settings, workers, on_error == "stop", _shard(shard), report))
     raise typer.Exit(status)
 
 
