@@ -345,12 +345,11 @@ def test_existing_shards(shard, samples):
     assert shard.do(Settings("median", overwrite=True))["reason"] == "the output would overwrite its input"
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_memory_does_not_grow_with_the_shard(shard, small, threads):
+def test_memory_does_not_grow_with_the_shard(shard, small):
     """A large member is copied in pieces, and neither images nor headers pile up."""
     content, large = png(small), 16 << 20
     write(shard.source, [("0.png", content)])
-    assert shard.do(threads=threads)["images"] == 1  # what is made once
+    assert shard.do(threads=2)["images"] == 1  # what is made once
     with tarfile.open(shard.source, "w") as tar, open("/dev/zero", "rb") as zeros:
         for i in range(200):
             tar.addfile(member(f"{i}.png", len(content)), io.BytesIO(content))
@@ -358,7 +357,7 @@ def test_memory_does_not_grow_with_the_shard(shard, small, threads):
             tar.addfile(member(f"{i}.cls"))
         tar.addfile(member("large.mp4", large), zeros)
     tracemalloc.start()
-    record = shard.do(Settings("median", {"ksize": 3}, overwrite=True), threads)
+    record = shard.do(Settings("median", {"ksize": 3}, overwrite=True), threads=2)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
