@@ -67,7 +67,7 @@ class _Mirror:
             except work.Stop as stop:
                 stopped = reason(stop)
         for folder, why in tree.failures.items():
-            self._tally.fail(folder, why)
+            self._tally.add_failure(folder, why)
         return finish(self._job, self._tally, self._report, stopped, tree.left_out, self._manifest.path)
 
     def _items(self) -> Iterator[work.Item]:
@@ -88,7 +88,7 @@ class _Mirror:
                     continue
                 if records[0]["status"] == "done" and sizes[1] is not None and not self._job.settings.overwrite:
                     # No record: the one that is there still says what the target holds, and of which source.
-                    self._tally.fail(source, "changed since it was done; --overwrite does it again")
+                    self._tally.add_failure(source, "changed since it was done; --overwrite does it again")
                     self._stop_if_asked()
                     continue
             yield work.Item(name, source, target, self._manifest.resuming)

@@ -48,7 +48,7 @@ def finish(job: Job, tally: Tally, report: Report | None, stopped: str | None, l
         try:
             report.write(texfilters.__version__, facts)
         except OSError as error:
-            tally.fail(report.path, f"the report cannot be written: {reason(error)}")
+            tally.add_failure(report.path, f"the report cannot be written: {reason(error)}")
     tally.show(left_out, f"see {shown(more if report is None else report.path)}")
     if stopped is not None:
         stopped = f"{stopped[:1].lower()}{stopped[1:]}"
