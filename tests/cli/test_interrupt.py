@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 
 from cli_helpers import files_in, finish, start
 from texfilters.cli import interrupts
+
+MANIFEST = "texfilters-manifest.jsonl"
 
 # Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -37,13 +40,14 @@ def test_while_files_are_being_written(tmp_path, small, number):
         small.save(tmp_path / "source" / f"{i}.png")
     target = tmp_path / "target"
     # A disk so slow that the signal comes while temporary files lie there.
-    slow = LISTENING + "import os, time; os.fsync = lambda file: time.sleep(60)"
+    slow = LISTENING + "import os, time; os.replace = lambda *names: time.sleep(60)"
     process = start("suppress", tmp_path / "source", target, "--workers", "3", before=slow)
-    wait_for(lambda: len(files_in(target)) == 3, process)
+    temporaries = {f".texfilters-1-of-1-{slot}.tmp" for slot in range(3)}
+    wait_for(lambda: files_in(target) == temporaries | {".texfilters-1-of-1.lock", MANIFEST}, process)
     outcome = stop(process, number)
     assert outcome.code == 128 + number
     assert outcome.err == "texfilters: interrupted\n"
-    assert files_in(target) == set()
+    assert files_in(target) == {MANIFEST}
 
 
 def test_while_kernels_compute(tmp_path, astronaut):
@@ -52,9 +56,9 @@ def test_while_kernels_compute(tmp_path, astronaut):
     astronaut.resize((2000, 2000)).save(tmp_path / "source" / "1.png", compress_level=1)
     target = tmp_path / "target"
     process = start("suppress", tmp_path / "source", target, "--niter", "30000", before=LISTENING)
-    wait_for(lambda: files_in(target) == {"0.png"}, process)
+    wait_for((target / "0.png").exists, process)
     assert stop(process, signal.SIGINT).code == 130
-    assert files_in(target) == {"0.png"}
+    assert files_in(target) == {"0.png", MANIFEST}
     with Image.open(target / "0.png") as image:
         image.load()
 
@@ -82,3 +86,33 @@ def test_a_silenced_signal_stays_silenced_and_handlers_come_back():
         assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+
+
+def test_a_second_signal_does_not_break_into_the_cleaning_up_unless_it_takes_long(monkeypatch):
+    ended, cleaned = [], []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(interrupts, "_PATIENCE", 0.2)
+
+    def clean_up():
+        os.kill(os.getpid(), signal.SIGTERM)
+        cleaned.append("at once")
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        cleaned.append("after all")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.ending_at_once():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            clean_up()
+    assert cleaned == ["at once"]
+    assert ended == [128 + signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_finished_call_aside_leaves_no_thread():
+    """Workers are forked after it."""
+    threads = threading.active_count()
+    assert interrupts.aside(lambda: threading.active_count()) == threads + 1
+    assert threading.active_count() == threads

@@ -1,9 +1,12 @@
 """`texfilters suppress` on files and folder trees, as a process and in this one."""
 
+import json
 import os
 import pty
 import shutil
-import threading
+import signal
+import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -12,7 +15,12 @@ from PIL import Image, JpegImagePlugin
 
 import texfilters
 from cli_helpers import SCIKIT_IMAGES, files_in, pixels, run, start
-from texfilters.cli import suppress
+from cuda_cases import MARKS
+from texfilters._backends import resolve
+from texfilters.cli import lock, main, progress
+from texfilters.cli.listing import Shard, Tree
+
+MANIFEST = "texfilters-manifest.jsonl"
 
 
 def diffused(path, **parameters) -> np.ndarray:
@@ -47,13 +55,19 @@ def test_a_tree_as_a_process(tmp_path, tree):
     target = tmp_path / "new" / "target"
     outcome = run("suppress", tree, target, "--kappa", "25", "--niter", "7", "--gamma", "0.2", "--option", "2")
     assert outcome.code == 1
-    assert outcome.out.startswith("11 images in ")
-    assert outcome.out.endswith(" images/s), 2 failed, 2 other files left out\n")
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("done          11 images in ")
+    assert lines[1:3] == ["already done  0", "failed        2"]
+    assert sorted(lines[3:5]) == [
+        "              1 image file is truncated",
+        "              1 not an image, or one that is damaged at its beginning",
+    ]
+    assert lines[5:] == ["left out      2 other files"]
     failed = outcome.err.splitlines()
     assert [line.split(": ")[0] for line in failed] == [f"{tree}/class a/cut.jpg", f"{tree}/text.png"]
     assert "truncated" in failed[0]
     left_out = {"class a/cut.jpg", "text.png", "notes.txt", "class a/anim.gif"}
-    assert files_in(target) == files_in(tree) - left_out
+    assert files_in(target) == files_in(tree) - left_out | {MANIFEST}
     parameters = {"kappa": 25, "niter": 7, "gamma": 0.2, "option": 2}
     for folder in ("", "class a/deep", "[red]b"):
         assert np.array_equal(
@@ -68,9 +82,10 @@ def test_a_tree_as_a_process(tmp_path, tree):
     assert modes == {"gray.TIFF": "L", "palette.bmp": "RGB", "class a/Ünï [bold].webp": "RGBA"}
 
 
-def test_one_file_may_change_its_format(tmp_path, astronaut, call):
+def test_one_file_may_change_its_format(tmp_path, astronaut, call, monkeypatch):
     astronaut.save(tmp_path / "a.png")
-    assert run("suppress", tmp_path / "a.png", "b.jpg", cwd=tmp_path).code == 0
+    monkeypatch.chdir(tmp_path)
+    assert call("suppress", "a.png", "b.jpg").code == 0
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.format == "JPEG"
         assert np.abs(np.asarray(image).astype(int) - diffused(tmp_path / "a.png")).mean() < 2
@@ -98,26 +113,28 @@ def test_every_flag_reaches_the_function(tmp_path, small, call):
         *({"niter": 5}, {"kappa": 40.0}, {"gamma": 0.2}, {"option": 3}, {"coupling": "l2"}, {"backend": "reference"}),
     ):
         flags = [text for name, value in parameters.items() for text in (f"--{name}", value)]
-        assert call("suppress", tmp_path / "a.png", tmp_path / "b.png", *flags).code == 0
+        assert call("suppress", tmp_path / "a.png", tmp_path / "b.png", "--overwrite", *flags).code == 0
         result = pixels(tmp_path / "b.png")
         assert np.array_equal(result, diffused(tmp_path / "a.png", **parameters))
         seen.add(result.tobytes())
     assert len(seen) >= 6  # the reference may agree with the native backend
 
 
-def test_existing_outputs_are_replaced(tmp_path, small, call):
+def test_existing_outputs_are_replaced_on_demand_only(tmp_path, small, call):
     small.save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("old")
     os.link(tmp_path / "b.png", tmp_path / "old.png")
-    assert call("suppress", tmp_path / "a.png", tmp_path / "b.png").code == 0
+    assert call("suppress", tmp_path / "a.png", tmp_path / "b.png").code == 2
+    assert (tmp_path / "b.png").read_text() == "old"
+    assert call("suppress", tmp_path / "a.png", tmp_path / "b.png", "--overwrite").code == 0
     assert np.array_equal(pixels(tmp_path / "b.png"), diffused(tmp_path / "a.png"))
     assert (tmp_path / "old.png").read_text() == "old"  # the old file was not written into
 
 
 def test_a_destination_inside_the_source_is_no_source(tmp_path, tree, call):
     target = tree / "class a" / "out"
-    for _ in range(2):
-        assert call("suppress", tree, target).out.startswith("11 images ")
+    assert call("suppress", tree, target).out.startswith("done          11 images ")
+    assert call("suppress", tree, target).out.startswith("done          0 images ")
     assert "class a/out/class a/deep/color.png" in files_in(tree)
     assert not (target / "class a" / "out").exists()
 
@@ -132,7 +149,7 @@ def test_links_to_folders_are_followed_once(tmp_path, small, call):
     (source / "linked.png").symlink_to(tmp_path / "data" / "a.png")
     (source / "dangling.png").symlink_to(tmp_path / "nowhere.png")
     outcome = call("suppress", source, tmp_path / "target")
-    assert files_in(tmp_path / "target") == {"linked/a.png", "linked.png"}
+    assert files_in(tmp_path / "target") == {"linked/a.png", "linked.png", MANIFEST}
     assert outcome.err == f"{source}/dangling.png: No such file or directory\n"
     assert not (tmp_path / "target" / "linked.png").is_symlink()
 
@@ -142,7 +159,7 @@ def test_a_failing_output_does_not_stop_the_others(tmp_path, tree, call):
     (tmp_path / "target" / "class a").write_text("a file where a folder should be")
     outcome = call("suppress", tree, tmp_path / "target")
     assert outcome.code == 1
-    assert outcome.out.startswith("7 images ")
+    assert outcome.out.startswith("done          7 images ")
     assert f"{tree}/class a/deep/color.png: Not a directory\n" in outcome.err
     assert (tmp_path / "target" / "class a").read_text() == "a file where a folder should be"
     assert not any(".tmp" in name for name in files_in(tmp_path))
@@ -160,80 +177,213 @@ def test_a_folder_that_cannot_be_listed(tmp_path, tree, call, monkeypatch):
     outcome = call("suppress", tree, tmp_path / "target")
     assert outcome.code == 1
     assert f"{tree}/class a/deep: Permission denied\n" in outcome.err
-    assert outcome.out.startswith("9 images ")
+    assert outcome.out.startswith("done          9 images ")
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 64])
-def test_workers_share_the_cores(tmp_path, small, workers):
-    (tmp_path / "source").mkdir()
-    for i in range(12):
-        small.save(tmp_path / "source" / f"{i}.png")
-    at_once = min(workers, 12)
-    meeting = threading.Barrier(at_once, timeout=20)
-    at_work, threads = set(), set()
-
-    def filter(image):
-        meeting.wait()  # fails unless as many images are in work at once
-        at_work.add(threading.get_ident())
-        threads.add(torch.get_num_threads())
-        return image
-
-    plan = suppress.plan(str(tmp_path / "source"), str(tmp_path / "target"))
-    assert all(why is None for _, why in suppress.run(plan, filter, 95, workers))
-    assert len(at_work) == at_once
-    assert threads == {max(1, len(os.sched_getaffinity(0)) // at_once)}
-
-
-def test_a_single_file_uses_all_cores(tmp_path, small):
-    small.save(tmp_path / "a.png")
-    seen = []
-
-    def filter(image):
-        seen.append(torch.get_num_threads())
-        return image
-
-    plan = suppress.plan(str(tmp_path / "a.png"), str(tmp_path / "b.png"))
-    assert list(suppress.run(plan, filter, 95, None)) == [(str(tmp_path / "a.png"), None)]
-    assert seen == [len(os.sched_getaffinity(0))]
-
-
-def test_only_a_few_images_are_submitted_ahead():
-    taken = 0
-
-    def names():
-        nonlocal taken
-        for i in range(200):
-            taken += 1
-            yield str(i)
-
-    with suppress.ThreadPoolExecutor(2) as pool:
-        done = 0
-        for _ in suppress._bounded_map(pool, lambda name: (name, None), names(), ahead=4):
-            assert taken <= done + 4
-            done += 1
-    assert done == 200
-
-
-def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path, small):
-    (tmp_path / "source").mkdir()
-    for i in range(4):
-        small.save(tmp_path / "source" / f"{i}.png")
-    terminal, its_end = pty.openpty()
-    settings = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    process = start("suppress", tmp_path / "source", tmp_path / "target", stderr=its_end, env=settings)
-    os.close(its_end)
+def on_a_terminal(*arguments: object) -> tuple[int, str]:
+    """The exit status of the command line, and what a terminal shows."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm", COLUMNS="120")
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.argv = ["texfilters", *map(str, arguments)]
+        try:
+            main()
+        except SystemExit as stop:
+            os._exit(stop.code)
     shown = b""
     while True:
         try:
             shown += os.read(terminal, 4096)
         except OSError:  # the other end is closed
             break
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "images/s" in shown.decode()
-    assert "4/4" in shown.decode()
-    assert out.startswith("4 images in ")
-    quiet = run("suppress", tmp_path / "source", tmp_path / "target")
-    assert quiet.err == ""
-    assert quiet.out.startswith("4 images in ")
-    assert quiet.out.count("\n") == 1
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path, small, call):
+    (tmp_path / "source").mkdir()
+    for i in range(4):
+        small.save(tmp_path / "source" / f"{i}.png")
+    (tmp_path / "source" / "bad.png").touch()
+    for already in (0, 4):
+        code, shown = on_a_terminal("suppress", tmp_path / "source", tmp_path / "target")
+        assert code == 1
+        assert "5/5" in shown
+        assert " images/s, " in shown
+        assert ", 1 failed" in shown
+        assert (", 4 already done" in shown) == bool(already)
+        assert f"done          {4 - already} images in " in shown
+    assert (
+        call("suppress", tmp_path / "source", tmp_path / "target").err == f"{tmp_path}/source/bad.png: an empty file\n"
+    )
+
+
+def test_many_failures_are_summed_up_on_the_terminal_and_all_in_the_report(tmp_path, call, monkeypatch):
+    monkeypatch.setattr(progress, "_SHOWN", 3)
+    source, target, report = tmp_path / "source", tmp_path / "target", tmp_path / "report.json"
+    source.mkdir()
+    for i in range(5):
+        (source / f"empty {i}.png").touch()
+        (source / f"text {i}.png").write_text("no image")
+    outcome = call("suppress", source, target)
+    assert outcome.code == 1
+    lines = outcome.err.splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == f"and 7 more: see {target}/{MANIFEST}"
+    assert "failed        10\n" in outcome.out
+    assert "              5 an empty file\n" in outcome.out
+    outcome = call("suppress", source, target, "--report", report)
+    assert outcome.err.splitlines()[-1] == f"and 7 more: see {report}"
+    failures = json.loads(report.read_text("ascii"))["failures"]
+    assert [failure["source"] for failure in sorted(failures, key=lambda failure: failure["source"])] == [
+        f"{source}/{kind} {i}.png" for kind in ("empty", "text") for i in range(5)
+    ]
+
+
+def test_the_report(tmp_path, tree, call):
+    report = tmp_path / "report.json"
+    shutil.rmtree(tree / "class a")
+    for done, already in ((7, 0), (0, 7)):
+        assert call("suppress", tree, tmp_path / "target", "--report", report, "--format", "png").code == 1
+        facts = json.loads(report.read_text("ascii"))
+        assert facts.pop("seconds") > 0
+        assert (facts.pop("images_per_second") > 0) == (done > 0)
+        assert facts == {
+            "texfilters": texfilters.__version__,
+            "source": str(tree),
+            "target": str(tmp_path / "target"),
+            "shard": "1-of-1",
+            "settings": {
+                "filter": "anisotropic-diffusion",
+                "parameters": {"niter": 20, "kappa": 20.0, "gamma": 0.1, "option": 1, "coupling": "none"},
+                "format": ".png",
+                "quality": 95,
+                "metadata": "keep",
+                "backend": resolve(None, "cpu"),
+                "device": "cpu",
+            },
+            "done": done,
+            "images": done,
+            "already_done": already,
+            "failed": 1,
+            "left_out": 1,
+            "stopped": None,
+            "failures": [
+                {
+                    "source": f"{tree}/text.png",
+                    "reason": "not an image, or one that is damaged at its beginning",
+                }
+            ],
+        }
+
+
+def test_a_reader_that_has_gone_costs_no_image(tmp_path, tree, call):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("suppress", tree, tmp_path / "target", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert len(files_in(tmp_path / "target")) == 12
+    assert call("suppress", tree, tmp_path / "target").out.splitlines()[1] == "already done  11"
+
+
+def test_a_second_run_at_the_same_time_is_refused(tmp_path, tree, call, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE", 0.1)
+    (tmp_path / "target").mkdir()
+    with lock.hold(str(tmp_path / "target"), str(Shard())):
+        outcome = call("suppress", tree, tmp_path / "target")
+        assert outcome.code == 2
+        assert outcome.err.startswith("texfilters: another run is at work on this target; it holds ")
+        assert call("suppress", tree, tmp_path / "target", "--shard", "1/2").code in (0, 1)
+    assert call("suppress", tree, tmp_path / "target").code == 1
+
+
+def test_a_file_that_would_fall_among_the_sources_is_recorded_once(tmp_path, small, call):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "a").mkdir(parents=True)
+    small.save(source / "a" / "x.png")
+    target.mkdir()
+    (target / "a").symlink_to(source / "a")
+    for _ in range(2):
+        outcome = call("suppress", source, target)
+        assert (outcome.code, outcome.err) == (1, f"{source}/a/x.png: the output would overwrite its input\n")
+        assert (target / MANIFEST).read_text().count("\n") == 2
+
+
+def test_an_unlisted_folder_stops_the_job_that_is_to_stop(tmp_path, tree, call, monkeypatch):
+    monkeypatch.setattr(Tree, "_walk", _with_a_failure(Tree._walk))
+    outcome = call("suppress", tree, tmp_path / "target", "--on-error", "stop")
+    assert outcome.code == 1
+    assert outcome.err == (
+        "nowhere: Permission denied\ntexfilters: stopped: at the first failure; the same command goes on from here\n"
+    )
+    assert files_in(tmp_path / "target") == {MANIFEST}
+
+
+def _with_a_failure(walk):
+    def failing(tree):
+        tree.failures["nowhere"] = "Permission denied"
+        return walk(tree)
+
+    return failing
+
+
+def test_a_tar_shard_by_itself(tmp_path, small, call):
+    small.save(tmp_path / "0.png")
+    (tmp_path / "0.cls").write_text("3")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("0.cls", "0.png"):
+            archive.add(tmp_path / name, name)
+    assert call("suppress", tmp_path / "a.tar", tmp_path / "b.tar").out.startswith("done          1 image in ")
+    assert call("suppress", tmp_path / "a.tar", tmp_path / "there").code == 2
+    assert call("suppress", tmp_path / "a.tar", f"{tmp_path}/there/").code == 0
+    assert (tmp_path / "there" / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        assert archive.getnames() == ["0.cls", "0.png"]
+        assert np.array_equal(pixels(archive.extractfile("0.png")), diffused(tmp_path / "0.png"))
+
+
+def test_a_file_in_another_format(tmp_path, small, call):
+    small.save(tmp_path / "a.png")
+    assert call("suppress", tmp_path / "a.png", f"{tmp_path}/there/", "--format", "webp").code == 0
+    with Image.open(tmp_path / "there" / "a.webp") as image:
+        assert image.format == "WEBP"
+    outcome = call("suppress", tmp_path / "a.png", tmp_path / "b.jpg", "--format", "webp")
+    assert (outcome.code, outcome.err) == (2, f"texfilters: format is .webp, but DST is {tmp_path}/b.jpg\n")
+    outcome = call("suppress", tmp_path / "a.png", tmp_path / "b.png", "--shard", "1/2")
+    assert outcome.code == 2
+    assert "shard divides the files of a folder" in outcome.err
+
+
+def test_what_a_killed_run_on_a_file_has_left_is_removed_by_the_next(tmp_path, small, call):
+    small.save(tmp_path / "a.png")
+    code = "import os\nfrom texfilters.cli import atomic\natomic.os.replace = lambda *names: os.kill(os.getpid(), 9)"
+    process = start("suppress", tmp_path / "a.png", tmp_path / "there" / "b.png", before=code)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert len(files_in(tmp_path / "there")) == 2  # a temporary and a lock
+    assert call("suppress", tmp_path / "a.png", tmp_path / "there" / "b.png").code == 0
+    assert files_in(tmp_path / "there") == {"b.png"}
+
+
+class TestOnAGpu:
+    pytestmark = MARKS
+
+    def test_a_tree(self, tmp_path, tree, call):
+        """Batches of mixed sizes and modes, in workers that are spawned; and the same files as on the CPU."""
+        for i in range(40):
+            shutil.copy(tree / "color.png", tree / f"copy {i}.png")
+        on_gpu = call("suppress", tree, tmp_path / "gpu", "--device", "cuda", "--workers", "2", "--coupling", "l2")
+        on_cpu = call("suppress", tree, tmp_path / "cpu", "--coupling", "l2")
+        assert (on_gpu.code, on_gpu.err) == (1, on_cpu.err)
+        assert files_in(tmp_path / "gpu") == files_in(tmp_path / "cpu")
+        for name in files_in(tmp_path / "gpu") - {MANIFEST}:
+            lossy = name.lower().endswith((".jpg", ".jpeg", ".webp"))
+            error = np.abs(pixels(tmp_path / "gpu" / name).astype(int) - pixels(tmp_path / "cpu" / name).astype(int))
+            assert error.mean() < (0.5 if lossy else 0.01)
+        outcome = call("suppress", tree, tmp_path / "gpu", "--coupling", "l2")
+        assert (outcome.code, "device was cuda, now cpu" in outcome.err) == (2, True)
+        again = call("suppress", tree, tmp_path / "gpu", "--coupling", "l2", "--device", "cuda")
+        assert again.out.splitlines()[1] == "already done  51"
