@@ -25,11 +25,17 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "cpu-dtypes": tables_cpu.cpu_dtypes,
     "cpu-filters": tables_cpu.cpu_filters,
     "cpu-filters-float": tables_cpu.cpu_filters_float,
+    "folder-job": tables_cpu.folder_job,
     "overhead": tables_cpu.overhead,
     "gpu-diffusion": tables_gpu.gpu_diffusion,
     "gpu-filters": tables_gpu.gpu_filters,
 }
-KINDS = {"cpu": "cpu_diffusion_*.json", "cpu-filters": "cpu_filters_*.json", "gpu": "gpu-*.json"}
+KINDS = {
+    "cpu": "cpu_diffusion_*.json",
+    "cpu-filters": "cpu_filters_*.json",
+    "folder-job": "folder_job_*.json",
+    "gpu": "gpu-*.json",
+}
 
 
 def provenance(result: Result) -> str:
@@ -39,18 +45,20 @@ def provenance(result: Result) -> str:
         return f"{result['device']}, driver {result['driver']}, CUDA {result['cuda']}; {when}; medians by CUDA events."
     compiler = f", {result['compiler']}" if result["compiler"] else ""
     where = f"{result['cpu']}, {result['cores']} cores, {result['instruction_set']}"
-    return f"{where}; {when}{compiler}; medians of turns in one process."
+    photos = f"; {result['photos']} photos of {result['origin']}" if "origin" in result else ""
+    how = "medians of turns in one process" if not photos else "parts and jobs in turns"
+    return f"{where}; {when}{compiler}{photos}; {how}."
 
 
 def newest(kind: str) -> Result | None:
-    """The latest result of cpu_diffusion.py ("cpu"), cpu_filters.py or gpu_report.py ("gpu") that has timings."""
+    """The latest result of the script that a kind is of ("cpu": cpu_diffusion.py, "gpu": gpu_report.py), with timings."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(KINDS[kind]))]
     return max((r for r in results if r.get("rows")), key=lambda result: result["date"], default=None)
 
 
 def filled(name: str) -> str:
     """A table and where its numbers come from."""
-    kind = next((kind for kind in ("gpu", "cpu-filters") if name.startswith(kind)), "cpu")
+    kind = next((kind for kind in ("gpu", "cpu-filters", "folder-job") if name.startswith(kind)), "cpu")
     result = newest(kind)
     if result is None:
         return "Not yet measured on a GPU.\n" if kind == "gpu" else "Not yet measured.\n"
