@@ -51,7 +51,7 @@ def provenance(result: Result) -> str:
 
 
 def newest(kind: str) -> Result | None:
-    """The latest result of the script that a kind is of ("cpu": cpu_diffusion.py, "gpu": gpu_report.py), with timings."""
+    """The latest result with timings of the script of that kind: "cpu" is cpu_diffusion.py, "gpu" gpu_report.py."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(KINDS[kind]))]
     return max((r for r in results if r.get("rows")), key=lambda result: result["date"], default=None)
 
