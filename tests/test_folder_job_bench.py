@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-sys.path.append(str(BENCHMARKS))
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 import folder_job
 import folder_photos
@@ -18,6 +17,8 @@ import machine
 import photos
 import tables
 import watched_job
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,17 @@ def test_the_table(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_whole_run(tmp_path):
-    command = [sys.executable, BENCHMARKS / "folder_job.py", "--images", "200", "--sample", "40", "--rounds", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
+    command = [
+        sys.executable,
+        ROOT / "benchmarks" / "folder_job.py",
+        "--images",
+        "200",
+        "--sample",
+        "40",
+        "--rounds",
+        "1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
     subprocess.run([*command, "--out", tmp_path / "out.json"], check=True, env=environment)
     result = json.loads((tmp_path / "out.json").read_text())
     (row,) = result["rows"]
