@@ -45,7 +45,8 @@ def mixed(source: Path, files: int, share_bad: float = 0.01, largest: int = 160,
         folder = f"class {i % 10}"
         (source / folder).mkdir(parents=True, exist_ok=True)
         least = 64 if i in bad_kinds else 8  # a third of a small file's end leaves no complete header
-        crop = crops.next(rng, rng.randint(least, largest), rng.randint(least, largest))
+        width, height = (rng.randint(least, max(least, largest)) for _ in range(2))
+        crop = crops.next(rng, width, height)
         if i not in bad_kinds:
             kind = list(_GOOD)[i % len(_GOOD)]
             suffix, mode, encode = _GOOD[kind]
