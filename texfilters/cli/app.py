@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +16,8 @@ from rich.text import Text
 
 import texfilters
 from texfilters import _backends
-from texfilters.cli import compare, filters, interrupts, progress, suppress
+from texfilters.cli import compare, filters, image_files, interrupts, suppress, work
+from texfilters.cli.listing import Shard
 from texfilters.cli.messages import Refused, say, shown
 
 app = typer.Typer(
@@ -129,26 +132,57 @@ def suppress_command(
     block_size: Annotated[int | None, BLOCK_SIZE] = None,
     c: Annotated[float | None, C] = None,
     backend: Backend = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    format: Annotated[
+        str | None, typer.Option(help="Of the results: png, jpg, webp, ...", show_default="that of each source")
+    ] = None,
     quality: Quality = 95,
-    workers: Annotated[int | None, typer.Option(help="Images at a time.", show_default="one for each CPU")] = None,
+    metadata: Annotated[
+        str, typer.Option(help="keep: EXIF and ICC profiles; drop: turn as EXIF says, then leave both out.")
+    ] = "keep",
+    max_pixels: Annotated[
+        int, typer.Option(help="Larger images fail before they are decoded; 0: no limit.", metavar="N")
+    ] = image_files.MAX_PIXELS,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")] = False,
+    on_error: Annotated[str, typer.Option(help="skip a file that fails, or stop.")] = "skip",
+    shard: Annotated[
+        str | None, typer.Option(help="Do part i of n: the same files wherever it runs.", metavar="i/n")
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Write settings, counts and failures as JSON.", metavar="FILE")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", show_default="one for each CPU")] = None,
 ) -> None:
-    """Filter an image or a folder of images.
+    """Filter an image, a folder of images, or WebDataset shards (.tar).
 
-    A tree is mirrored with the same names; an existing output is replaced. Reads and writes jpg, png, webp, bmp, tif,
-    ppm and pgm. EXIF and ICC profiles are kept. CMYK images have no cartoon. Exits with 0 if all images are done, with
-    1 if any failed.
+    A tree is mirrored with the same names. Reads and writes jpg, png, webp, bmp, tif, ppm and pgm. CMYK images have no
+    cartoon. DST/texfilters-manifest.jsonl says what has become of each file: the same command goes on where an
+    interrupted one has ended. Exits with 0 if all images are done, with 1 if any failed, with 2 if the job is refused.
     """
     with _on_one_line(), interrupts.ending_at_once():
-        given = {name: context.params[name] for name in _PARAMETERS}
-        function = interrupts.aside(lambda: filters.choose(filter, given, backend))
+        given = {name: context.params[name] for name in _PARAMETERS if context.params[name] is not None}
+        if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+            raise Refused(f"device must be cpu, cuda or cuda:1, got {device!r}")
+        interrupts.aside(lambda: filters.choose(filter, given, backend, device))
         _require("quality", quality, 1, 100)
+        _require("max_pixels", max_pixels, 0, None)
+        _require_one_of("metadata", metadata, ["keep", "drop"])
+        _require_one_of("on_error", on_error, ["skip", "stop"])
         if workers is not None:
             _require("workers", workers, 1, None)
-        planned = suppress.plan(src, dst)
-        suppress.prepare(planned)
-        results = suppress.run(planned, function, quality, workers)
-        failed = progress.watch(results, len(planned.names), planned.left_out, planned.failures)
-    raise typer.Exit(1 if failed else 0)
+        settings = work.Settings(
+            filter=filter,
+            parameters={**filters.FILTERS[filter].flags, **given},
+            backend=_resolved(backend, device),
+            device=device,
+            format=None if format is None else _suffix(format),
+            quality=quality,
+            metadata=metadata,
+            max_pixels=max_pixels or None,
+            overwrite=overwrite,
+        )
+        status = suppress.run(suppress.Job(src, dst, settings, workers, on_error == "stop", _shard(shard), report))
+    raise typer.Exit(status)
 
 
 @app.command(
@@ -197,6 +231,33 @@ def _on_one_line() -> Iterator[None]:
     except Refused as refused:
         say(f"texfilters: {refused}", error=True)
         sys.exit(refused.code)
+
+
+def _resolved(backend: str | None, device: str) -> str:
+    if device == "cpu":
+        return _backends.resolve(backend, "cpu")
+    index = torch.device(device).index
+    return _backends.resolve(backend, "cuda", torch.cuda.current_device() if index is None else index)
+
+
+def _suffix(format: str) -> str:
+    suffix = f".{format.lower().removeprefix('.')}"
+    _require_one_of("format", suffix[1:], [each[1:] for each in image_files.SUFFIXES])
+    return suffix
+
+
+def _shard(text: str | None) -> Shard:
+    if text is None:
+        return Shard()
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise Refused(f"shard must be i/n with 1 <= i <= n, got {text!r}")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise Refused(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
 def _require(name: str, value: int, least: int, most: int | None) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from texfilters.cli.messages import Refused, reason
 
 @dataclass(frozen=True)
 class Filter:
-    function: Callable[..., Tensor]  # on [C, H, W]
+    function: Callable[..., Tensor]  # on [..., C, H, W]
     flags: Mapping[str, Any]  # the function's parameters that the command line offers, with its defaults for 0..255
     strength: tuple[str, tuple[Any, ...]]  # the flag that `compare` varies unless it is told another, and its values
 
@@ -31,7 +31,8 @@ def _cartoon(image: Tensor, **parameters: Any) -> Tensor:
     channels = image.shape[-3]
     if channels not in (1, 3):
         raise WrongColors(f"cartoon takes gray and RGB images, got {'CMYK' if channels == 4 else channels}")
-    return texfilters.cartoonize(image.expand(3, -1, -1), **parameters)[:channels]
+    colors = image.expand(*image.shape[:-3], 3, -1, -1)
+    return texfilters.cartoonize(colors, **parameters)[..., :channels, :, :]
 
 
 FILTERS = {
@@ -82,7 +83,9 @@ def named(name: str) -> Filter:
     return FILTERS[name]
 
 
-def choose(name: str, given: Mapping[str, Any], backend: str | None = None) -> Callable[[Tensor], Tensor]:
+def choose(
+    name: str, given: Mapping[str, Any], backend: str | None = None, device: str = "cpu"
+) -> Callable[[Tensor], Tensor]:
     """The filter with the flags that were given (None: its default), tried on one pixel so that a wrong value shows."""
     flags = named(name).flags
     given = {parameter: value for parameter, value in given.items() if value is not None}
@@ -91,7 +94,7 @@ def choose(name: str, given: Mapping[str, Any], backend: str | None = None) -> C
             raise Refused(f"{flag(parameter)} is no flag of {name}, which takes {', '.join(map(flag, flags))}")
     chosen = functools.partial(FILTERS[name].function, **{**flags, **given}, backend=backend)
     try:
-        chosen(torch.zeros(1, 1, 1, dtype=torch.uint8))
+        chosen(torch.zeros(1, 1, 1, dtype=torch.uint8, device=device))
     except (TypeError, ValueError, RuntimeError) as error:
         raise Refused(reason(error)) from error
     return chosen
@@ -102,12 +105,25 @@ def apply(function: Callable[[Tensor], Tensor], image: Image.Image) -> Image.Ima
 
     16 bits are computed in float32 in grey levels of 0..255, so that kappa means the same as for 8 bits.
     """
-    pixels = np.array(image)
-    if image.mode == "I;16":
-        levels = function(torch.from_numpy(pixels.astype(np.float32) / 257)[None])[0]
-        pixels = (levels * 257).round().clamp(0, 65535).numpy().astype("<u2")
-    else:
-        planes = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).movedim(-1, 0)
-        colors = planes[: len(planes) - (image.mode in ("LA", "RGBA"))]
-        colors.copy_(function(colors))  # into `pixels`, whose alpha is left alone
-    return Image.frombytes(image.mode, image.size, pixels.tobytes())
+    return apply_to_all(function, [image])[0]
+
+
+def apply_to_all(
+    function: Callable[[Tensor], Tensor], images: Sequence[Image.Image], device: str = "cpu"
+) -> list[Image.Image]:
+    """As `apply`, for images of one mode and one size in a single call."""
+    deep = images[0].mode == "I;16"
+    bands = [image.split() for image in images]  # whole planes, which the kernels take faster than interleaved pixels
+    colors = len(bands[0]) - (images[0].mode in ("LA", "RGBA"))
+    planes = torch.from_numpy(np.array([[np.asarray(band) for band in several[:colors]] for several in bands]))
+    planes = planes.to(device)
+    if deep:
+        planes = planes.to(torch.float32) / 257
+    planes = function(planes)
+    if deep:
+        planes = (planes * 257).round().clamp(0, 65535).to(torch.uint16)
+    results = planes.cpu().contiguous().numpy()
+    return [
+        Image.merge(image.mode, [*map(Image.fromarray, result), *several[colors:]])
+        for image, several, result in zip(images, bands, results, strict=True)
+    ]

@@ -1,15 +1,21 @@
 """Image files to images and back, without losing silently what a file holds."""
 
+import contextlib
 import io
 import os
 import stat
-from dataclasses import dataclass
-from typing import Any
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from texfilters.cli import atomic
+from texfilters.cli.messages import reason
+
+MAX_PIXELS = 100_000_000
 
 # By suffix: the format, and the modes that it holds and gives back when the file is read again.
 _JPEG = ("JPEG", ("L", "RGB", "CMYK"))
@@ -52,6 +58,15 @@ class Picture:
     image: Image.Image  # L, LA, RGB, RGBA, CMYK or I;16
     exif: bytes | None = None
     icc_profile: bytes | None = None
+    format: str | None = None  # what the file held, whatever its suffix said: JPEG, PNG, ...
+
+    def upright(self) -> Self:
+        """Without EXIF, and with the pixels turned as it said."""
+        return replace(self, image=_turned(self.image, self.exif), exif=None)
+
+    def without_metadata(self) -> Self:
+        """Upright, without EXIF and without a color profile."""
+        return replace(self.upright(), icc_profile=None)
 
 
 def suffix_of(path: str) -> str:
@@ -63,31 +78,100 @@ def is_image(path: str) -> bool:
     return suffix_of(path) in SUFFIXES
 
 
+def misnamed(path: str, picture: Picture) -> str | None:
+    """A remark on a file whose content is of another format than its suffix says."""
+    expected, _ = SUFFIXES[suffix_of(path)]
+    if picture.format in (expected, None) or (picture.format, expected) == ("MPO", "JPEG"):
+        return None
+    return f"a {picture.format} under the name of a {expected}"
+
+
 def read(path: str) -> Picture:
-    """Decode a file. Raises OSError or ValueError for what cannot be read, or not without losing a part of it."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("not a regular file")
+    """Read and decode a file; raises as `load` and `decode`."""
+    return decode(load(path)[0])
+
+
+def load(path: str, max_bytes: int | None = None) -> tuple[bytes, os.stat_result]:
+    """The content of a regular file; raises OSError if it cannot be read, ValueError if it is none or too large."""
+    with opened(path) as (descriptor, status):
+        size = status.st_size
+        require_size(size, max_bytes)
+        data = os.read(descriptor, size + 1)
+        while len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
+            data += more  # beyond 2 GB, which is the most that the system reads at once
+    if len(data) != size:
+        raise ValueError("its size changed while it was read")
+    return data, status
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """A regular file to be read; raises as `load`."""
+    # Opening a pipe would wait for its other end, and looking at it beforehand would leave time to swap it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
-        opened = Image.open(path, formats=_READ)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        yield descriptor, status
+    finally:
+        os.close(descriptor)
+
+
+def most_bytes(max_pixels: int | None) -> int | None:
+    """What a file of so many pixels may take: 16 bits in 4 channels, and room for what is stored beside them."""
+    return None if max_pixels is None else 8 * max_pixels + 2**26
+
+
+def require_size(size: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and size > max_bytes:
+        raise ValueError(f"{size} bytes, more than the {max_bytes} that an image within the limit of pixels may take")
+
+
+def decode(data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Picture:
+    """The image in the content of a file.
+
+    Raises OSError or ValueError, with a reason on one line, for what is damaged, holds more than `max_pixels` (None:
+    no limit; the pixels are not decoded then), or cannot be taken without losing a part of it.
+    """
+    if not data:
+        raise ValueError("an empty file")
+    try:
+        with _no_limit_but_ours(), Image.open(io.BytesIO(data), formats=_READ) as image:
+            return _decoded(image, max_pixels)
     except Image.UnidentifiedImageError:
         raise ValueError("not an image, or one that is damaged at its beginning") from None
-    with opened as image:
-        # The further frames of an MPO, a camera's JPEG, are previews and depth maps of the first.
-        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise ValueError(f"{frames} frames; only files of one frame can be written back whole")
-        if _has_deep_colors(image):
-            raise ValueError("16 bits a channel in color, of which Pillow reads 8")
-        deep_gray = _has_deep_gray(image)  # before load() forgets the layout of the file
-        image.load()
-        pixels = _sixteen_bits(image) if deep_gray else _in_a_direct_mode(image)
-        return Picture(pixels, _exif(image), image.info.get("icc_profile"))
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        raise ValueError(f"damaged: {reason(error)}") from error
+
+
+def _decoded(image: Any, max_pixels: int | None) -> Picture:
+    width, height = image.size
+    if max_pixels is not None and width * height > max_pixels:
+        raise ValueError(f"{width} x {height} pixels, more than the limit of {max_pixels}")
+    # The further frames of an MPO, a camera's JPEG, are previews and depth maps of the first.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise ValueError(f"{frames} frames; only files of one frame can be written back whole")
+    if _has_deep_colors(image):
+        raise ValueError("16 bits a channel in color, of which Pillow reads 8")
+    deep_gray = _has_deep_gray(image)  # before load() forgets the layout of the file
+    image.load()
+    pixels = _sixteen_bits(image) if deep_gray else _in_a_direct_mode(image)
+    return Picture(pixels, _exif(image), image.info.get("icc_profile"), image.format)
 
 
 def write(picture: Picture, path: str, quality: int = 95) -> None:
     """Encode to the format of the suffix, then write at once; folders are made where they are missing."""
-    suffix, mode = suffix_of(path), picture.image.mode
+    atomic.write(path, encode(picture, suffix_of(path), quality=quality))
+
+
+def encode(picture: Picture, suffix: str, *, quality: int = 95) -> bytes:
+    """The content of a file of this suffix. Raises ValueError if the format cannot hold the image."""
     form, modes = SUFFIXES[suffix]
+    image, mode = picture.image, picture.image.mode
     if mode not in modes:
         raise ValueError(f"{suffix} cannot hold an image of mode {mode}")
     options: dict[str, Any] = {"quality": quality} if form in ("JPEG", "WEBP") else {}
@@ -99,13 +183,46 @@ def write(picture: Picture, path: str, quality: int = 95) -> None:
         options["exif"] = picture.exif
     if picture.icc_profile and not (form == "WEBP" and mode in ("L", "LA")):  # WebP would store RGB with a gray profile
         options["icc_profile"] = picture.icc_profile
-    image = picture.image
     if form == "PPM" and mode == "I;16":
         image = image.convert("I")  # what Pillow before 11 writes 16 bits from
     data = io.BytesIO()
     image.save(data, form, **options)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    atomic.write(path, data.getbuffer())
+    return data.getvalue()
+
+
+_decoding = 0
+_pillows_limit: int | None = None
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _no_limit_but_ours() -> Iterator[None]:
+    """Pillow's limit is a global variable, and threads decode side by side: the last of them puts it back."""
+    global _decoding, _pillows_limit
+    with _lock:
+        if not _decoding:
+            _pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _decoding += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _decoding -= 1
+            if not _decoding:
+                Image.MAX_IMAGE_PIXELS = _pillows_limit
+
+
+def _turned(image: Image.Image, exif: bytes | None) -> Image.Image:
+    if not exif:
+        return image
+    turned = image.copy()
+    turned.info["exif"] = exif
+    try:
+        ImageOps.exif_transpose(turned, in_place=True)
+    except Exception:  # EXIF that cannot be read says nothing
+        return image
+    turned.info.pop("exif", None)
+    return turned
 
 
 def _in_a_direct_mode(image: Image.Image) -> Image.Image:

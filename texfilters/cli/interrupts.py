@@ -14,20 +14,22 @@ from texfilters.cli.messages import say
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def ending_at_once() -> Iterator[None]:
-    """Around a command whose threads write files; the threads must not be waited for with `with` or `join`."""
+    """Around a command that writes files; its threads must not be waited for with `with` or `join`."""
     received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        for each in before:  # nothing must break into the cleaning up
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     # A signal that the caller has silenced, as nohup does, stays silenced.
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, stop)
@@ -36,8 +38,6 @@ def ending_at_once() -> Iterator[None]:
     except BaseException:  # the interrupt, or what came of it on a terminal that is gone
         if not received:
             raise
-        for number in before:  # nothing must break into the cleaning up
-            signal.signal(number, signal.SIG_IGN)
         atomic.abandon()
         with contextlib.suppress(OSError):
             say("texfilters: interrupted", error=True)
@@ -51,4 +51,7 @@ def ending_at_once() -> Iterator[None]:
 
 def aside(function: Callable[[], T]) -> T:
     """Call a function in another thread, so that this one hears a signal while a kernel is computing."""
-    return ThreadPoolExecutor(1).submit(function).result()
+    executor = ThreadPoolExecutor(1)
+    result = executor.submit(function).result()
+    executor.shutdown()  # not after a signal, for which the function would have to end; else no fork meets the thread
+    return result

@@ -1,56 +1,124 @@
 """What a job shows while it runs and when it is done."""
 
-import contextlib
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from texfilters.cli.messages import say, shown
+from texfilters.cli.report import Report
+
+_SHOWN = 1000  # failures on the terminal
+_KINDS = 8  # of failures in the table
+_REFRESH = 0.25  # seconds
 
 
-class _ImagesPerSecond(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} images/s", style="progress.data.speed")
+class Tally:
+    """Counts what becomes of each file; a context that draws a bar on stderr if that is a terminal."""
 
+    def __init__(self, total: int, report: Report | None = None) -> None:
+        self.done = self.images = self.already = self.failed = 0
+        self._total, self._report = total, report
+        self._kinds: Counter[str] = Counter()
+        self._failures: list[tuple[str, str]] = []
+        self._start = self._refreshed = time.perf_counter()
+        self._progress: Progress | None = None
 
-def watch(results: Iterable[tuple[str, str | None]], total: int, left_out: int, failures: list[tuple[str, str]]) -> int:
-    """Follow a job to its end, print the summary and what failed; returns the number of failures.
+    def __enter__(self) -> "Tally":
+        console = Console(stderr=True)
+        if console.is_terminal:
+            columns = (TextColumn("suppress"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+            # Without the thread that draws by itself: workers are forked beside it.
+            self._progress = Progress(
+                *columns, TimeRemainingColumn(), console=console, transient=True, auto_refresh=False
+            )
+            self._progress.add_task("", total=self._total)
+            self._progress.start()
+        return self
 
-    The bar is drawn on stderr, and only if that is a terminal; `failures` are those that were known beforehand.
-    """
-    failures = list(failures)
-    start, done = time.perf_counter(), 0
-    with _bar(total) as advance:
-        for path, why in results:
-            advance()
-            if why is None:
-                done += 1
-            else:
-                failures.append((path, why))
-    seconds = time.perf_counter() - start
-    say(
-        f"{_count(done, 'image')} in {seconds:.1f} s ({done / seconds:.1f} images/s), {len(failures)} failed, "
-        f"{_count(left_out, 'other file')} left out"
-    )
-    for path, why in sorted(failures):
-        say(f"{shown(path)}: {why}", error=True)
-    return len(failures)
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._draw(self._progress)
+            self._progress.stop()
 
+    def add(self, source: str, record: dict[str, Any]) -> None:
+        """A file that has been worked on; `source` is its path as it is to be shown."""
+        if record["status"] == "done":
+            self.done += 1
+            self.images += record.get("images", 1)
+        self._failures_of(source, record)
+        self._advanced()
 
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[Callable[[], None]]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("suppress"), BarColumn(), MofNCompleteColumn(), _ImagesPerSecond(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+    def add_already(self, source: str, record: dict[str, Any]) -> None:
+        """A file that was done before; what a shard left out then is still missing."""
+        self.already += 1
+        self._failures_of(source, record)
+        self._advanced()
+
+    def fail(self, source: str, why: str) -> None:
+        """Something of which there is no record."""
+        self.failed += 1
+        kind = re.sub(r"\s*\(.*\)|'.*'", "", re.sub(r"\d+", "N", why))
+        self._kinds[kind if len(self._kinds) < 100 or kind in self._kinds else "of other kinds"] += 1
+        if len(self._failures) < _SHOWN:
+            self._failures.append((source, why))
+        if self._report is not None:
+            self._report.failure(source, why)
+
+    def counts(self) -> dict[str, Any]:
+        seconds = self._seconds()
+        return {
+            "done": self.done,
+            "images": self.images,
+            "already_done": self.already,
+            "failed": self.failed,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(self.images / seconds, 1),
+        }
+
+    def show(self, left_out: int, more: str) -> None:
+        """Print the table and the failures; `more` says where those are that are not shown."""
+        seconds = self._seconds()
+        lines = [
+            f"done          {_count(self.images, 'image')} in {seconds:.1f} s ({self.images / seconds:.1f} images/s)",
+            f"already done  {self.already}",
+            f"failed        {self.failed}",
+            *(f"              {number} {kind}" for kind, number in self._kinds.most_common(_KINDS)),
+        ]
+        if len(self._kinds) > _KINDS:
+            rest = sum(sorted(self._kinds.values(), reverse=True)[_KINDS:])
+            lines.append(f"              {rest} of other kinds")
+        lines.append(f"left out      {_count(left_out, 'other file')}")
+        say("\n".join(lines))
+        for source, why in sorted(self._failures):
+            say(f"{shown(source)}: {why}", error=True)
+        if self.failed > len(self._failures):
+            say(f"and {self.failed - len(self._failures)} more: {more}", error=True)
+
+    def _failures_of(self, source: str, record: dict[str, Any]) -> None:
+        if record["status"] == "failed":
+            self.fail(source, record["reason"])
+        for member, why in record.get("left_out", {}).items():
+            self.fail(f"{source}/{member}", why)
+
+    def _advanced(self) -> None:
+        if self._progress is not None and time.perf_counter() - self._refreshed > _REFRESH:
+            self._draw(self._progress)
+
+    def _draw(self, progress: Progress) -> None:
+        self._refreshed = time.perf_counter()
+        counts = f"{self.images / self._seconds():.1f} images/s"
+        counts += f", {self.already} already done" if self.already else ""
+        counts += f", {self.failed} failed" if self.failed else ""
+        files = self.already + self.done + self.failed
+        progress.update(progress.task_ids[0], completed=files, description=counts)
+        progress.refresh()
+
+    def _seconds(self) -> float:
+        return max(time.perf_counter() - self._start, 1e-9)
 
 
 def _count(number: int, what: str) -> str:

@@ -1,104 +1,212 @@
-"""`texfilters suppress`: which files are read, where each one goes, and the threads that do the work."""
+"""`texfilters suppress`: a file, or a folder tree that is mirrored by workers and accounted for in a manifest."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-from texfilters.cli import filters, image_files
-from texfilters.cli.messages import Refused, reason, shown
+import texfilters
+from texfilters.cli import image_files, interrupts, lock, manifest, work
+from texfilters.cli.listing import Shard, Tree, is_tar, target_name
+from texfilters.cli.messages import Refused, reason, say, shown
+from texfilters.cli.pool import Pool
+from texfilters.cli.progress import Tally
+from texfilters.cli.report import Report
 
-Identity = tuple[int, int]  # of a folder, whatever path it is reached by: device and inode
+_GPU_CHUNK = 32  # files a task, which a worker filters in one call for each size among them
+_GPU_WORKERS = 16  # unless told otherwise: each one takes half a gigabyte of the GPU before its first image
+
+Record = dict[str, Any]
 
 
-@dataclass
-class Plan:
-    """What is to be done; nothing has been written yet."""
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for."""
 
     source: str
     target: str
-    names: list[str] = field(default_factory=list)  # relative to both; "" is a file given as such
-    left_out: int = 0  # files of other kinds
-    failures: list[tuple[str, str]] = field(default_factory=list)  # (path, reason): folders that cannot be read
-    folders: set[Identity] = field(default_factory=set)  # that images are read from and nothing may be written to
-
-    def paths(self, name: str) -> tuple[str, str]:
-        if not name:
-            return self.source, self.target
-        return os.path.join(self.source, name), os.path.join(self.target, name)
+    settings: work.Settings
+    workers: int | None = None
+    stop_at_failure: bool = False
+    shard: Shard = field(default_factory=Shard)
+    report: str | None = None
 
 
-def plan(source: str, target: str) -> Plan:
-    """List the images of a file or a folder tree, and refuse what cannot end well. A million names take 100 MB."""
-    if not os.path.exists(source):
-        raise Refused(f"SRC does not exist: {shown(source)}")
-    if not target:
+def run(job: Job) -> int:
+    """Do the job; returns the exit status. What cannot end well is refused before anything is written."""
+    if not os.path.exists(job.source):
+        raise Refused(f"SRC does not exist: {shown(job.source)}")
+    if not job.target:
         raise Refused("DST must name a file or a folder, got nothing")
-    if not os.path.isdir(source):
-        return _plan_file(source, target)
+    Image.init()  # once, and not again in every worker
+    return _run_folder(job) if os.path.isdir(job.source) else _run_file(job)
+
+
+def _run_folder(job: Job) -> int:
+    source, target = job.source, job.target.rstrip(os.sep) or os.sep
     if os.path.exists(target) and not os.path.isdir(target):
         raise Refused(f"SRC is a folder, so DST must be one, or not exist yet: {shown(target)} is a file")
     if os.path.realpath(source) == os.path.realpath(target):
         raise Refused(f"DST is SRC: the images of {shown(source)} would be overwritten")
-    planned = Plan(source, target)
-    _walk(planned)
-    if not planned.names and not planned.failures:
-        raise Refused(f"no images in {shown(source)}; suffixes read are {' '.join(image_files.SUFFIXES)}")
-    return planned
+    report = None if job.report is None else Report(job.report)
+    tree = Tree(source, target, job.settings.format, job.shard)
+    tree.count()
+    _prepare(target)
+    with lock.hold(target, job.shard):
+        return _Folder(job, tree, report).run()
 
 
-def _plan_file(source: str, target: str) -> Plan:
+class _Folder:
+    """A job on a folder, whose target is locked."""
+
+    def __init__(self, job: Job, tree: Tree, report: Report | None) -> None:
+        self._job, self._tree, self._report = job, tree, report
+        self._tally = Tally(tree.images + tree.tars, report)
+        self._tried_again: dict[str, Record] = {}  # what is known of files at work that have failed before
+
+    def run(self) -> int:
+        job, tree = self._job, self._tree
+        settings = manifest.settings_of(job.settings)
+        try:
+            self._manifest = manifest.Manifest(tree.target, job.shard, settings, overwrite=job.settings.overwrite)
+        except OSError as error:
+            raise Refused(f"cannot write to {shown(tree.target)}: {reason(error)}", code=1) from error
+        files = tree.images + tree.tars
+        wanted = job.workers or _default_workers(job.settings)
+        pool = Pool(
+            job.settings,
+            min(wanted, files),
+            lambda slot: lock.temporary(tree.target, job.shard, slot),
+            chunk=1 if job.settings.device == "cpu" else _GPU_CHUNK,
+            threads=max(1, wanted // max(1, files)),
+        )
+        stopped = None
+        with closing(self._manifest), self._tally, pool:
+            try:
+                if tree.failures:
+                    self._stop_if_asked()
+                for record in pool.records(self._items()):
+                    self._account_for(record)
+            except work.Stop as stop:
+                stopped = reason(stop)
+        for folder, why in tree.failures.items():
+            self._tally.fail(folder, why)
+        return _finish(job, self._tally, self._report, stopped, tree.left_out, self._manifest.path)
+
+    def _items(self) -> Iterator[work.Item]:
+        """What is left to be done. What is not to be done is accounted for on the way."""
+        for name in self._tree.names():
+            source, target = self._tree.paths(name)
+            if (why := self._tree.refusal(source, target)) is not None:
+                self._account_for({"source": name, "status": "failed", "reason": why})
+                continue
+            records = self._manifest.find(name)
+            if records:
+                state, record = _state(records, source, target)
+                if state == "done":
+                    self._tally.add_already(source, record)
+                    continue
+                if state == "changed" and not self._job.settings.overwrite:
+                    # No record: the one that is there still says what the target holds, and of which source.
+                    self._tally.fail(source, "changed since it was done; --overwrite does it again")
+                    self._stop_if_asked()
+                    continue
+                if state == "failed":
+                    self._tried_again[name] = record
+            yield work.Item(name, source, target, self._manifest.resuming)
+
+    def _account_for(self, record: Record) -> None:
+        if self._tried_again.pop(record["source"], None) != record:
+            self._manifest.append(record)
+        failed = self._tally.failed
+        self._tally.add(os.path.join(self._tree.source, record["source"]), record)
+        if self._tally.failed > failed:
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._job.stop_at_failure:
+            raise work.Stop("at the first failure")
+
+
+def _state(records: list[Record], source: str, target: str) -> tuple[str, Record]:
+    """What the records of a file, the latest first, mean now that source and target are as they are."""
+    sizes = _size(source), _size(target)
+    for record in records:
+        if record["status"] == "done" and (record.get("bytes"), record.get("target_bytes")) == sizes:
+            return "done", record
+    latest = records[0]
+    if latest["status"] == "done":
+        return ("missing" if sizes[1] is None else "changed"), latest
+    return "failed", latest
+
+
+def _run_file(job: Job) -> int:
+    source, target = job.source, job.target
+    if job.shard.count > 1:
+        raise Refused(f"shard divides the files of a folder; SRC is a file: {shown(source)}")
+    if source.lower().endswith((".tar.gz", ".tgz")):
+        raise Refused(f"SRC must be an uncompressed .tar, got {shown(source)}; gzip -d makes it one")
     if os.path.isdir(target) or target.endswith(os.sep):
-        target = os.path.join(target, os.path.basename(source))
-    for name, path in (("SRC", source), ("DST", target)):
-        if not image_files.is_image(path):
-            raise Refused(f"{name} must end in one of {' '.join(image_files.SUFFIXES)}, got {shown(path)}")
+        target = os.path.join(target, target_name(os.path.basename(source), job.settings.format))
+    suffixes = [".tar"] if is_tar(source) else list(image_files.SUFFIXES)
+    for name, path, allowed in (("SRC", source, [*image_files.SUFFIXES, ".tar"]), ("DST", target, suffixes)):
+        if image_files.suffix_of(path) not in allowed:
+            raise Refused(f"{name} must end in one of {' '.join(allowed)}, got {shown(path)}")
+    if job.settings.format not in (None, image_files.suffix_of(target)) and not is_tar(source):
+        raise Refused(f"format is {job.settings.format}, but DST is {shown(target)}")
     if os.path.exists(target) and os.path.samefile(source, target):
         raise Refused(f"DST is SRC: {shown(source)} would be overwritten")
-    return Plan(source, target, [""])
-
-
-def _walk(plan: Plan) -> None:
-    target = os.path.realpath(plan.target)
-    root = os.path.realpath(plan.source)
-    # A destination inside the source is not read; one around the source cannot be left out.
-    skip = None if _is_within(root, target) else target
-    pending: list[tuple[str, str, frozenset[Identity]]] = [("", root, frozenset())]
-    while pending:
-        folder, real, above = pending.pop()
-        if skip is not None and _is_within(real, skip):
-            continue
+    if os.path.lexists(target) and not job.settings.overwrite:
+        raise Refused(f"DST exists: {shown(target)}; --overwrite replaces it")
+    report = None if job.report is None else Report(job.report)
+    folder = os.path.dirname(target) or "."
+    _prepare(folder)
+    # In this process: torch has all the cores for an image, and threads have them for the samples of a shard.
+    workers = job.workers or len(os.sched_getaffinity(0))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if is_tar(source) else workers)
+    item = work.Item(os.path.basename(source), source, target)
+    temporary = os.path.join(folder, f".texfilters-{secrets.token_hex(8)}.tmp")
+    stopped = None
+    with Tally(1, report) as tally:
         try:
-            here = _identity(real)
-            if here in above:  # a symbolic link to a folder that contains it
-                continue
-            with os.scandir(real) as listing:
-                entries = list(listing)
+            (record,) = interrupts.aside(lambda: list(work.do([item], job.settings, temporary, workers)))
+            tally.add(source, record)
+        except work.Stop as stop:
+            stopped = reason(stop)
+    torch.set_num_threads(threads)
+    return _finish(job, tally, report, stopped, 0, "")
+
+
+def _finish(job: Job, tally: Tally, report: Report | None, stopped: str | None, left_out: int, more: str) -> int:
+    if report is not None:
+        facts = {
+            "source": job.source,
+            "target": job.target,
+            "shard": str(job.shard),
+            "settings": manifest.settings_of(job.settings),
+            **tally.counts(),
+            "left_out": left_out,
+            "stopped": stopped,
+        }
+        try:
+            report.write(texfilters.__version__, facts)
         except OSError as error:
-            plan.failures.append((os.path.join(plan.source, folder), reason(error)))
-            continue
-        for entry in entries:
-            name = os.path.join(folder, entry.name)
-            if os.path.isdir(entry.path):
-                below = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                pending.append((name, below, above | {here}))
-            elif not image_files.is_image(entry.name):
-                plan.left_out += 1
-            else:
-                plan.names.append(name)
-                plan.folders.add(here)
-                if entry.is_symlink():
-                    plan.folders.add(_identity_if_any(os.path.dirname(os.path.realpath(entry.path))) or here)
-    plan.names.sort()
+            tally.fail(report.path, f"the report cannot be written: {reason(error)}")
+    tally.show(left_out, f"see {shown(more if report is None else report.path)}")
+    if stopped is not None:
+        stopped = f"{stopped[:1].lower()}{stopped[1:]}"
+        say(f"texfilters: stopped: {stopped}; the same command goes on from here", error=True)
+    return 1 if tally.failed or stopped is not None else 0
 
 
-def prepare(plan: Plan) -> None:
+def _prepare(folder: str) -> None:
     """Refuse a destination that cannot be written before hours are spent on computing what goes there."""
-    folder = plan.target if plan.names != [""] else os.path.dirname(plan.target) or "."
     try:
         os.makedirs(folder, exist_ok=True)
         writable = os.access(folder, os.W_OK | os.X_OK)
@@ -108,66 +216,13 @@ def prepare(plan: Plan) -> None:
         raise Refused(f"cannot write to {shown(folder)}: it is read-only", code=1)
 
 
-def run(
-    plan: Plan, function: Callable[[Tensor], Tensor], quality: int, workers: int | None
-) -> Iterator[tuple[str, str | None]]:
-    """Do the work, yielding (path of an input, None or why it failed) as the images are done."""
+def _default_workers(settings: work.Settings) -> int:
     cores = len(os.sched_getaffinity(0))
-    workers = min(workers or cores, len(plan.names) or 1)
-
-    def one(name: str) -> tuple[str, str | None]:
-        source, target = plan.paths(name)
-        try:
-            _refuse_to_overwrite(plan, source, target)
-            picture = image_files.read(source)
-            image = filters.apply(function, picture.image)
-            image_files.write(image_files.Picture(image, picture.exif, picture.icc_profile), target, quality)
-        except Exception as error:  # decoders raise whatever they like; a broken file must not stop the others
-            return source, reason(error)
-        return source, None
-
-    Image.init()  # once, before threads would do it together
-    # The workers are the parallelism: torch gets the cores that are left, which is all of them for a single file. In
-    # torch a new thread starts from the number that was set last, and keeps its own under OpenMP.
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, cores // workers),))
-    # Without `with`: an interrupt must not wait for the images at work.
-    yield from _bounded_map(pool, one, plan.names, ahead=2 * workers)
-    pool.shutdown()
+    return cores if settings.device == "cpu" else min(cores, _GPU_WORKERS)
 
 
-def _bounded_map(
-    pool: ThreadPoolExecutor, function: Callable[[str], tuple[str, str | None]], names: Iterable[str], ahead: int
-) -> Iterator[tuple[str, str | None]]:
-    """Results as they come, with at most `ahead` calls submitted and not yet taken back."""
-    pending: set[Future[tuple[str, str | None]]] = set()
-    for name in names:
-        pending.add(pool.submit(function, name))
-        if len(pending) >= ahead:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in done)
-
-
-def _refuse_to_overwrite(plan: Plan, source: str, target: str) -> None:
-    if os.path.exists(target) and os.path.samefile(source, target):
-        raise ValueError("the output would overwrite its input")
-    if plan.folders and _identity_if_any(os.path.dirname(target)) in plan.folders:
-        raise ValueError("the output would go into a folder that images are read from")
-
-
-def _identity(folder: str) -> Identity:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-def _identity_if_any(folder: str) -> Identity | None:
+def _size(path: str) -> int | None:
     try:
-        return _identity(folder)
+        return os.stat(path).st_size
     except OSError:
         return None
-
-
-def _is_within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,226 @@
+"""Worker processes: tasks out, records back, and a worker that dies takes one file with it and no more.
+
+A task is a list of files. A few tasks lie ready at each worker, so that none waits for the parent. Neither side can
+block the other: the tasks at a worker fit into the 200 kB that a pipe holds, so the parent never waits to send, and
+always comes back to listen.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any
+
+import torch
+
+from texfilters.cli import work
+from texfilters.cli.interrupts import SIGNALS
+from texfilters.cli.listing import is_tar
+from texfilters.cli.messages import reason
+
+_AHEAD = 3  # tasks at a worker: one at work, two that bridge the time in which the parent is busy with others
+_TASK = 8 * 1024  # characters, of three bytes at most, of the paths in a task of several; one more path may follow
+_DEATHS = 16  # in a row, and two a worker, without an answer between them: the fault is not that of the files
+
+_PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl
+
+Task = deque[work.Item]
+
+
+@dataclass(eq=False)
+class _Worker:
+    slot: int
+    process: BaseProcess
+    pipe: Connection
+    tasks: deque[Task] = field(default_factory=deque)  # their files not answered yet
+
+
+class Pool:
+    """A context; at its end the workers are killed, which harms nothing: files appear complete or not at all."""
+
+    def __init__(
+        self,
+        settings: work.Settings,
+        workers: int,
+        temporary: Callable[[int], str],
+        *,
+        chunk: int = 1,
+        threads: int = 1,
+    ) -> None:
+        """`chunk`: files a task; `threads`: of a worker for the samples of a tar shard."""
+        # A forked worker starts at once and shares the memory of what is imported; CUDA does not survive a fork.
+        self._context: Any = get_context("fork" if settings.device == "cpu" else "spawn")
+        self._settings, self._temporary, self._chunk, self._threads = settings, temporary, chunk, threads
+        self._count = workers
+        self._selector = DefaultSelector()
+        self._workers: set[_Worker] = set()
+        self._returned: deque[Task] = deque()  # of workers that died, or too large to lie ready behind another
+        self._exhausted = False
+        self._under_way = 0  # files at the workers
+        self._deaths = 0
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._selector.close()
+
+    def records(self, items: Iterable[work.Item]) -> Iterator[dict[str, Any]]:
+        """The record of each file as it is done, in any order. Raises work.Stop, a worker's or for dying workers."""
+        self._items: Iterator[work.Item] = iter(items)
+        first = next(self._items, None)
+        if first is None:  # a target that is finished starts no process
+            return
+        self._returned.append(deque([first]))
+        for slot in range(self._count):
+            self._start(slot)
+        while self._returned or not self._exhausted or self._under_way:
+            for key, _ in self._selector.select():
+                yield from self._hear(key.data)
+
+    def _start(self, slot: int) -> None:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, os.getpid(), self._settings, self._temporary(slot), self._threads)
+        process = self._context.Process(target=_serve, args=arguments, daemon=True)
+        # A signal waits until the process is one that the end of this context kills.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process.start()
+            worker = _Worker(slot, process, ours)
+            self._workers.add(worker)
+            self._selector.register(ours, EVENT_READ, worker)
+        finally:
+            theirs.close()  # before another is forked: the worker's is to be the only one, so that its death closes it
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _hear(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):  # what it had sent before it died has been read
+            yield from self._bury(worker)
+            return
+        if isinstance(message, str):
+            raise work.Stop(message)
+        if message is None:
+            self._feed(worker)
+            return
+        worker.tasks[0].popleft()
+        self._under_way -= 1
+        if not worker.tasks[0]:
+            worker.tasks.popleft()
+            self._feed(worker)
+        self._deaths = 0
+        yield message
+
+    def _feed(self, worker: _Worker) -> None:
+        while len(worker.tasks) < _AHEAD and (task := self._take()) is not None:
+            if worker.tasks and (_is_long(task) or _is_long(worker.tasks[-1])):
+                self._returned.appendleft(task)
+                return
+            try:
+                worker.pipe.send(list(task))
+            except OSError:  # it is dead, which the next look at its pipe tells
+                self._returned.appendleft(task)
+                return
+            worker.tasks.append(task)
+            self._under_way += len(task)
+
+    def _take(self) -> Task | None:
+        """The next files: one, or so many that a GPU is busy."""
+        if self._returned:
+            return self._returned.popleft()
+        task: Task = deque()
+        size = 0
+        while len(task) < self._chunk and size < _TASK:
+            item = next(self._items, None)
+            if item is None:
+                self._exhausted = True
+                break
+            if task and is_tar(item.name):
+                self._returned.append(deque([item]))
+                break
+            task.append(item)
+            size += len(item.name) + len(item.source) + len(item.target)
+            if is_tar(item.name):
+                break
+        return task or None
+
+    def _bury(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+        self._selector.unregister(worker.pipe)
+        self._workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join()
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary(worker.slot))
+        ended = _ended(worker.process.exitcode)
+        self._deaths += 1
+        if self._deaths > _DEATHS + 2 * self._count:
+            raise work.Stop(f"the last {self._deaths} processes {ended} before they had done anything")
+        self._under_way -= sum(map(len, worker.tasks))
+        blamed = None
+        if worker.tasks:
+            # Its first file without an answer. Of several in a task any may be at fault: they are tried one by one.
+            suspects = worker.tasks.popleft()
+            blamed = suspects.popleft() if len(suspects) == 1 else None
+            self._returned.extendleft(reversed(worker.tasks))
+            self._returned.extendleft(deque([item]) for item in reversed(suspects))
+        if self._returned or not self._exhausted:
+            self._start(worker.slot)
+        if blamed is not None:
+            yield {"source": blamed.name, "status": "failed", "reason": f"the process that read it {ended}"}
+
+
+def _is_long(task: Task) -> bool:
+    """Whether a worker is busy with a task so long that none may wait behind it, nor this one behind others."""
+    return is_tar(task[0].name)
+
+
+def _ended(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal
+        return f"was killed by signal {-status}"
+
+
+def _serve(pipe: Connection, parent: int, settings: work.Settings, temporary: str, threads: int) -> None:
+    """The life of a worker."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before that
+        return
+    for number in SIGNALS:  # of a terminal, or of a batch system, go to all processes
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    warnings.filterwarnings("ignore", module="PIL")  # where nothing is inherited
+    torch.set_num_threads(1)
+    pipe.send(None)
+    while True:
+        items = pipe.recv()
+        while items:
+            answered = 0
+            try:
+                for record in work.do(items, settings, temporary, threads):
+                    pipe.send(record)
+                    answered += 1
+            except work.Stop as stop:
+                pipe.send(reason(stop))
+                return
+            except Exception as error:  # no file's error, those are records; all the same it must not end the job
+                pipe.send({"source": items[answered].name, "status": "failed", "reason": reason(error)})
+                answered += 1
+            items = items[answered:]
