@@ -5,16 +5,16 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
+import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from cli_helpers import Outcome, finish, start
-
-# Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
-LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+from cli_helpers import Outcome, start
+from texfilters import cli
 
 Record = dict[str, Any]
 
@@ -27,14 +27,81 @@ class Touched(NamedTuple):
     size: int
 
 
-def start_job(*arguments: object, before: str = "", **options) -> subprocess.Popen:
-    """`texfilters suppress` in a session of its own, by which its processes are found."""
-    arguments = tuple(argument if isinstance(argument, bytes) else str(argument) for argument in arguments)
-    return start("suppress", *arguments, start_new_session=True, before=f"{LISTENING}\n{before}", **options)
+class Job:
+    """`texfilters suppress` in a process and a session of its own, by which its workers are found.
 
+    It is forked from the tests, which spares the import of torch; with `fresh` it is started as a user does.
+    """
 
-def run_job(*arguments: object, **options) -> Outcome:
-    return finish(start_job(*arguments, **options))
+    def __init__(self, *arguments: object, fresh: bool = False, before: str = "", environment=None) -> None:
+        words = ["suppress", *map(str, arguments)]
+        # Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
+        before = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{before}"
+        self._streams = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self.returncode: int | None = None
+        if fresh:
+            out, err = self._streams
+            options = {"stdout": out, "stderr": err, "start_new_session": True, "env": environment}
+            self.pid = start(*words, before=before, **options).pid
+        else:
+            self.pid = os.fork()
+            if self.pid == 0:
+                self._run(words, before)
+
+    def _run(self, words: list[str], before: str) -> None:
+        """What becomes of the forked process; it never comes back."""
+        status = 1
+        try:
+            os.setsid()
+            for number, stream in enumerate(self._streams, 1):
+                os.dup2(stream.fileno(), number)
+            sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8") for number in (1, 2))
+            sys.argv = ["texfilters", *words]
+            exec(before)
+            cli.main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def poll(self, flags: int = os.WNOHANG) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, flags)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def finish(self) -> Outcome:
+        """Wait for its end."""
+        end = time.monotonic() + 100
+        while self.poll() is None:
+            assert time.monotonic() < end, "the job does not end"
+            time.sleep(0.005)
+        out, err = (os.pread(stream.fileno(), 1 << 24, 0).decode() for stream in self._streams)
+        assert "Traceback" not in err, err
+        return Outcome(self.returncode, out, err)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def workers(self) -> set[int]:
+        return processes(self.pid) - {self.pid}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing outlives a test; and workers end within a second of their parent, however that came."""
+        self.kill()
+        self.poll(0)
+        for stream in self._streams:
+            stream.close()
+        assert_all_end(self.pid)
 
 
 def processes(session: int) -> set[int]:
@@ -49,18 +116,14 @@ def processes(session: int) -> set[int]:
     return alive
 
 
-def workers(job: subprocess.Popen) -> set[int]:
-    return processes(job.pid) - {job.pid}
-
-
-def wait_until(condition: Callable[[], Any], job: subprocess.Popen, seconds: float = 30) -> bool:
+def wait_until(condition: Callable[[], Any], job: Job, seconds: float = 30) -> bool:
     """Whether a condition came true before the job ended."""
     end = time.monotonic() + seconds
     while not condition():
         if job.poll() is not None:
             return False
         assert time.monotonic() < end, "nothing has happened for too long"
-        time.sleep(0.002)
+        time.sleep(0.01)
     return True
 
 

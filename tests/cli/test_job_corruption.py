@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from job_corpus import Corpus, bomb, mixed
-from job_helpers import assert_true_records, contents, records, run_job, touched
+from job_helpers import Job, assert_true_records, contents, records, touched
 
 FLAGS = ("--niter", "3")
 
@@ -50,7 +50,8 @@ def corrupted(folder, call, files: int, largest: int) -> None:
     assert len(corpus.bad) + len(corpus.noted) >= files / 100
     # The bombs' bytes are valid: decoded, one would take 3.6 GB, which no process can have.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))"
-    outcome = run_job(source, target, *FLAGS, "--report", report, before=limit)
+    with Job(source, target, *FLAGS, "--report", report, before=limit) as job:
+        outcome = job.finish()
     check(source, target, corpus, outcome, report)
     before = touched(target)
     again = call("suppress", source, target, *FLAGS, "--report", report)

@@ -10,7 +10,7 @@ import pytest
 
 from job_corpus import photos
 from job_helpers import (
-    assert_all_end,
+    Job,
     assert_does_nothing,
     assert_true_records,
     contents,
@@ -18,10 +18,8 @@ from job_helpers import (
     lines,
     record_lines,
     records,
-    start_job,
     touched,
     wait_until,
-    workers,
 )
 
 IMAGES = 60
@@ -45,19 +43,17 @@ def undisturbed(tmp_path, call) -> Undisturbed:
     return Undisturbed(tmp_path, call)
 
 
-def disturb(source, target, flags, after_lines: int, number: int, of_a_worker: bool = False, delay: float = 0.0):
+def disturb(
+    source, target, flags, after_lines: int, number: int, *, a_worker: bool = False, delay: float = 0.0, fresh=False
+):
     """Start the job and send a signal once it has written so many lines; its code and stderr when it has ended."""
     enough = lines(target) + after_lines
-    job = start_job(source, target, *flags)
-    try:
+    with Job(source, target, *flags, fresh=fresh) as job:
         if wait_until(lambda: lines(target) >= enough, job):
             time.sleep(delay)
-            os.kill(min(workers(job)) if of_a_worker else job.pid, number)
-        _, err = job.communicate(timeout=60)
-        return job.returncode, err
-    finally:
-        job.kill()
-        assert_all_end(job.pid)
+            os.kill(min(job.workers()) if a_worker else job.pid, number)
+        outcome = job.finish()
+    return outcome.code, outcome.err
 
 
 def assert_as_undisturbed(undisturbed: Undisturbed, target, *, nothing_failed: bool = True) -> None:
@@ -76,7 +72,10 @@ def killed_rounds(undisturbed: Undisturbed, target, rounds: int, most_lines: int
         finished = {name: touched(target)[name] for name in done(target)}
         after = 0 if number % 5 == 4 else rng.randint(1, most_lines)  # 0: while it starts, lists or resumes
         delay = rng.uniform(0, 0.5 if after == 0 else 0.03)
-        code, _ = disturb(undisturbed.source, target, undisturbed.flags, after, signal.SIGKILL, delay=delay)
+        fresh = number == 0
+        code, _ = disturb(
+            undisturbed.source, target, undisturbed.flags, after, signal.SIGKILL, delay=delay, fresh=fresh
+        )
         now = touched(target)
         assert {name: now[name] for name in finished} == finished
         unrecorded = {name for name in contents(target) if not name.startswith(".texfilters-")} - done(target)
@@ -129,7 +128,7 @@ def test_interrupts(tmp_path, call, undisturbed, number):
 
 def test_a_worker_that_is_killed_costs_one_file(tmp_path, call, undisturbed):
     target = tmp_path / "target"
-    code, err = disturb(undisturbed.source, target, FLAGS, IMAGES // 3, signal.SIGKILL, of_a_worker=True)
+    code, err = disturb(undisturbed.source, target, FLAGS, IMAGES // 3, signal.SIGKILL, a_worker=True)
     failed = [record for record in records(target).values() if record["status"] == "failed"]
     assert code == 1
     assert len(failed) == 1

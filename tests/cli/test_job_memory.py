@@ -1,12 +1,13 @@
 """The memory of a folder job does not grow with the folder."""
 
+import contextlib
 import time
 from pathlib import Path
 
 import pytest
 
 from cli_helpers import Outcome
-from job_helpers import contents, start_job, workers
+from job_helpers import Job, contents
 
 # An index of 16 bytes a file, and what the allocator and a growing manifest's page tables make of it.
 BYTES_A_FILE = 100
@@ -23,17 +24,14 @@ def own_memory(pid: int) -> int:
 
 def peaks(*arguments: object) -> tuple[int, int, Outcome]:
     """The most memory of the job's first process, and of any of its workers."""
-    job = start_job(*arguments)
     parent = worker = 0
-    while job.poll() is None:
-        try:
-            parent = max(parent, own_memory(job.pid))
-            worker = max([worker, *map(own_memory, workers(job))])
-        except OSError:  # one that has just ended
-            continue
-        time.sleep(0.02)
-    out, err = job.communicate(timeout=60)
-    return parent, worker, Outcome(job.returncode, out, err)
+    with Job(*arguments, fresh=True) as job:
+        while job.poll() is None:
+            with contextlib.suppress(OSError):  # one that has just ended
+                parent = max(parent, own_memory(job.pid))
+                worker = max([worker, *map(own_memory, job.workers())])
+            time.sleep(0.02)
+        return parent, worker, job.finish()
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from cli_helpers import files_in
 from job_corpus import photos
-from job_helpers import assert_does_nothing, assert_true_records, contents, records, run_job, touched
+from job_helpers import Job, assert_does_nothing, assert_true_records, contents, records, touched
 
 NAMES = [
     "plain.png",
@@ -60,7 +60,8 @@ def test_source_and_target_of_any_name(tmp_path, small):
     small.save(source / "a.png")
     (source / "b.png").write_text("no image")
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    outcome = run_job(source, target, "--report", report, env=environment)
+    with Job(source, target, "--report", report, fresh=True, environment=environment) as job:
+        outcome = job.finish()
     assert outcome.code == 1
     assert outcome.err.count("\n") == 1
     assert outcome.err.isascii()

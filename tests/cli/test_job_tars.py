@@ -1,9 +1,7 @@
 """WebDataset shards through the folder job: hostile members, damaged samples, and kill -9 within a shard."""
 
 import io
-import os
 import random
-import signal
 import tarfile
 import time
 
@@ -14,13 +12,12 @@ from PIL import Image
 
 import texfilters
 from job_helpers import (
-    assert_all_end,
+    Job,
     assert_does_nothing,
     contents,
     record_lines,
     records,
     sha256,
-    start_job,
     touched,
     wait_until,
 )
@@ -172,15 +169,10 @@ def test_kill_9_within_a_shard(tmp_path, call, astronaut):
         write_tar(source / f"{number}.tar", samples(astronaut, seed=number))
     assert call("suppress", source, tmp_path / "undisturbed", *flags).code == 0
     target = tmp_path / "target"
-    job = start_job(source, target, *flags)
-    try:
+    with Job(source, target, *flags) as job:
         assert wait_until(lambda: any(target.glob(".texfilters-*.tmp")), job)
         time.sleep(random.uniform(0.02, 0.15))
-        os.kill(job.pid, signal.SIGKILL)
-        job.communicate(timeout=60)
-    finally:
         job.kill()
-        assert_all_end(job.pid)
     assert not records(target)  # killed within the first shards, whose temporaries are still there
     assert any(target.glob(".texfilters-*.tmp"))
     assert call("suppress", source, target, *flags).code == 0
