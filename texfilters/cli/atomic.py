@@ -29,6 +29,7 @@ class Temporary:
     def __init__(self, name: str) -> None:
         self.name = name
         self._descriptor = -1
+        self._is_placed = False
 
     def __enter__(self) -> Self:
         with _lock, _stopping():
@@ -64,6 +65,7 @@ class Temporary:
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
                 os.replace(self.name, path)
+        self._is_placed = True
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -73,10 +75,11 @@ class Temporary:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.name)
+        if not self._is_placed:
+            with contextlib.suppress(OSError):
+                self._close()
+            with contextlib.suppress(OSError):
+                os.unlink(self.name)
         with _lock:
             _temporaries.discard(self.name)
 

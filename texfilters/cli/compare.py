@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops
 
 from texfilters.cli import filters, image_files
 from texfilters.cli.contact_sheet import Box, contact_sheet
@@ -114,9 +114,7 @@ def _upright(image: Image.Image, original: image_files.Picture) -> Image.Image:
     """For the eye: turned as its EXIF says, 16 bits as 8."""
     if image.mode == "I;16":
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    shown_as = image.copy()
-    shown_as.info["exif"] = original.exif or b""
-    return ImageOps.exif_transpose(shown_as)
+    return image_files.Picture(image, original.exif).upright().image
 
 
 def _where_it_changes(before: Image.Image, after: Sequence[Image.Image]) -> Box | None:

@@ -53,6 +53,10 @@ _STORAGE_TAGS = frozenset(
 )
 
 
+class TooLarge(ValueError):
+    """A file beyond the limit that was set."""
+
+
 @dataclass(frozen=True)
 class Picture:
     image: Image.Image  # L, LA, RGB, RGBA, CMYK or I;16
@@ -76,6 +80,11 @@ def suffix_of(path: str) -> str:
 def is_image(path: str) -> bool:
     """Whether a path's suffix is one of those that are read and written."""
     return suffix_of(path) in SUFFIXES
+
+
+def renamed(name: str, suffix: str | None) -> str:
+    """The name of an image that is written in the format of another suffix; None: in its own."""
+    return name if suffix is None else os.path.splitext(name)[0] + suffix
 
 
 def misnamed(path: str, picture: Picture) -> str | None:
@@ -125,7 +134,7 @@ def most_bytes(max_pixels: int | None) -> int | None:
 
 def require_size(size: int, max_bytes: int | None) -> None:
     if max_bytes is not None and size > max_bytes:
-        raise ValueError(f"{size} bytes, more than the {max_bytes} that an image within the limit of pixels may take")
+        raise TooLarge(f"{size} bytes, more than the {max_bytes} that an image within the limit of pixels may take")
 
 
 def decode(data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Picture:
@@ -150,7 +159,7 @@ def decode(data: bytes, *, max_pixels: int | None = MAX_PIXELS) -> Picture:
 def _decoded(image: Any, max_pixels: int | None) -> Picture:
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
-        raise ValueError(f"{width} x {height} pixels, more than the limit of {max_pixels}")
+        raise TooLarge(f"{width} x {height} pixels, more than the limit of {max_pixels}")
     # The further frames of an MPO, a camera's JPEG, are previews and depth maps of the first.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:

@@ -12,9 +12,7 @@ from typing import Any
 
 from texfilters.cli import atomic, image_files
 from texfilters.cli.messages import reason, shown
-
-Content = tuple[str, str, bytes | Exception]  # of an image: its name, the suffix of what it becomes, what was read
-Change = Callable[[Iterable[Content]], Iterator[bytes | Exception]]
+from texfilters.cli.stages import Changed, Content
 
 _PIECE = 1 << 20  # bytes of a member that is copied
 _MOST_MEMBERS = 64  # of a portion
@@ -31,11 +29,6 @@ _KINDS = {
 
 def is_shard(path: str) -> bool:
     return image_files.suffix_of(path) == ".tar"
-
-
-def renamed(name: str, suffix: str | None) -> str:
-    """The name of an image in another format."""
-    return name if suffix is None else os.path.splitext(name)[0] + suffix
 
 
 @dataclass
@@ -125,7 +118,7 @@ def sha256(descriptor: int) -> str:
 def convert(
     shard: Shard,
     target: atomic.Temporary,
-    change: Change,
+    change: Callable[[Iterable[Content]], Iterator[Changed | Exception]],
     *,
     suffix: str | None = None,
     max_bytes: int | None = None,
@@ -143,11 +136,12 @@ def convert(
     Raises ValueError where the whole shard must be refused, and atomic.Stop.
     """
 
-    def work(portion: list[tarfile.TarInfo]) -> list[tuple[tarfile.TarInfo, bytes | Exception | None]]:
+    def work(portion: list[tarfile.TarInfo]) -> list[tuple[tarfile.TarInfo, Changed | Exception | None]]:
         def contents() -> Iterator[Content]:
             for member in portion:
                 if _is_image(member):
-                    yield member.name, suffix or image_files.suffix_of(member.name), _content(shard, member, max_bytes)
+                    becomes = suffix or image_files.suffix_of(member.name)
+                    yield Content(member.name, becomes, _content(shard, member, max_bytes))
 
         changed = change(contents())
         return [(member, next(changed) if _is_image(member) else None) for member in portion]
@@ -168,20 +162,22 @@ class _Writer:
         self._key: str | None = None
         self._begin_sample(None)
 
-    def add(self, member: tarfile.TarInfo, content: bytes | Exception | Iterable[bytes]) -> None:
+    def add(self, member: tarfile.TarInfo, content: Changed | Exception | Iterable[bytes]) -> None:
         key = _key(member)
         if key is None or key != self._key:
             self._begin_sample(key)
-        name = renamed(member.name, self._suffix) if _is_image(member) else member.name
+        name = image_files.renamed(member.name, self._suffix) if _is_image(member) else member.name
         if not isinstance(content, Exception) and self._names.setdefault(name, member.name) != member.name:
             content = ValueError(f"{shown(self._names[name])} of its sample becomes {shown(name)}, too")
         if isinstance(content, Exception):
             self._result.left_out[member.name] = reason(content)
-            self._drop_sample()
+            if not self._dropped:
+                self._drop_sample()
         elif self._dropped:
             pass
-        elif isinstance(content, bytes):
-            self._write(_header(member, name, len(content)) + content + _padding(len(content)))
+        elif isinstance(content, Changed):
+            size = len(content.data)
+            self._write(_header(member, name, size) + content.data + _padding(size))
             self._result.images += 1
         else:
             self._write(_header(member, name, member.size))
@@ -204,7 +200,6 @@ class _Writer:
     def _drop_sample(self) -> None:
         self._dropped = True
         self._result.size, self._digest, self._result.images = self._before
-        self._before = self._result.size, self._digest.copy(), self._result.images
         self._target.truncate(self._result.size)
 
     def _write(self, data: bytes) -> None:
