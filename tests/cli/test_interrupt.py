@@ -10,6 +10,8 @@ from PIL import Image
 from cli_helpers import files_in, finish, start
 from texfilters.cli import interrupts
 
+MANIFEST = "texfilters-manifest.jsonl"
+
 # Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
@@ -37,13 +39,14 @@ def test_while_files_are_being_written(tmp_path, small, number):
         small.save(tmp_path / "source" / f"{i}.png")
     target = tmp_path / "target"
     # A disk so slow that the signal comes while temporary files lie there.
-    slow = LISTENING + "import os, time; os.fsync = lambda file: time.sleep(60)"
+    slow = LISTENING + "import os, time; os.replace = lambda *names: time.sleep(60)"
     process = start("suppress", tmp_path / "source", target, "--workers", "3", before=slow)
-    wait_for(lambda: len(files_in(target)) == 3, process)
+    temporaries = {f".texfilters-1-of-1-{slot}.tmp" for slot in range(3)}
+    wait_for(lambda: files_in(target) == temporaries | {".texfilters-1-of-1.lock", MANIFEST}, process)
     outcome = stop(process, number)
     assert outcome.code == 128 + number
     assert outcome.err == "texfilters: interrupted\n"
-    assert files_in(target) == set()
+    assert files_in(target) == {MANIFEST}
 
 
 def test_while_kernels_compute(tmp_path, astronaut):
@@ -52,9 +55,9 @@ def test_while_kernels_compute(tmp_path, astronaut):
     astronaut.resize((2000, 2000)).save(tmp_path / "source" / "1.png", compress_level=1)
     target = tmp_path / "target"
     process = start("suppress", tmp_path / "source", target, "--niter", "30000", before=LISTENING)
-    wait_for(lambda: files_in(target) == {"0.png"}, process)
+    wait_for((target / "0.png").exists, process)
     assert stop(process, signal.SIGINT).code == 130
-    assert files_in(target) == {"0.png"}
+    assert files_in(target) == {"0.png", MANIFEST}
     with Image.open(target / "0.png") as image:
         image.load()
 

@@ -59,6 +59,20 @@ def assert_refused(outcome: Outcome, message: str, code: int = 2) -> None:
         (["--quality", "0"], "quality must lie in 1..100, got 0"),
         (["--quality", "101"], "quality must lie in 1..100, got 101"),
         (["--workers", "0"], "workers must be at least 1, got 0"),
+        (["--max-pixels", "-1"], "max_pixels must be at least 0, got -1"),
+        (["--metadata", "lose"], "metadata must be one of 'keep', 'drop', got 'lose'"),
+        (["--on-error", "cry"], "on_error must be one of 'skip', 'stop', got 'cry'"),
+        (["--device", "tpu"], "device must be cpu, cuda or cuda:1, got 'tpu'"),
+        (
+            ["--format", "gif"],
+            "format must be one of 'jpg', 'jpeg', 'png', 'webp', 'bmp', 'tif', 'tiff', 'ppm', 'pgm', got 'gif'",
+        ),
+        *(
+            (["--shard", shard], f"shard must be i/n with 1 <= i <= n, got {shard!r}")
+            for shard in ("0/2", "3/2", "1", "-1/2", "1/2/3", "a/b")
+        ),
+        (["--report", "nowhere/report.json"], "report cannot be written to nowhere: it is no folder, or read-only"),
+        (["--report", "a.png"], "report would replace a.png, which is no report"),
     ],
 )
 @pytest.mark.parametrize(("source", "target"), [("a.png", "b.png"), ("tree", "out")])
@@ -80,16 +94,21 @@ def test_a_backend_that_is_absent_says_why(folder, call, monkeypatch):
 def test_paths(folder, call):
     (folder / "empty").mkdir()
     (folder / "empty" / "notes.txt").touch()
-    suffixes = ".jpg .jpeg .png .webp .bmp .tif .tiff .ppm .pgm"
+    images = ".jpg .jpeg .png .webp .bmp .tif .tiff .ppm .pgm"
+    (folder / "a.tar").touch()
+    (folder / "a.tar.gz").touch()
     before = files_in(folder)
     for source, target, message in (
         ("nothing.png", "b.png", "SRC does not exist: nothing.png"),
         ("nothing", "out", "SRC does not exist: nothing"),
-        ("a.png", "b.xyz", f"DST must end in one of {suffixes}, got b.xyz"),
-        ("a.png", "b", f"DST must end in one of {suffixes}, got b"),
-        ("empty/notes.txt", "b.png", f"SRC must end in one of {suffixes}, got empty/notes.txt"),
+        ("a.png", "b.xyz", f"DST must end in one of {images}, got b.xyz"),
+        ("a.png", "b", f"DST must end in one of {images}, got b"),
+        ("empty/notes.txt", "b.png", f"SRC must end in one of {images} .tar, got empty/notes.txt"),
+        ("a.png", "b.tar", f"DST must end in one of {images}, got b.tar"),
+        ("a.tar", "b.png", "DST must end in one of .tar, got b.png"),
+        ("a.tar.gz", "b.tar", "SRC must be an uncompressed .tar, got a.tar.gz; gzip -d makes it one"),
         ("tree", "a.png", "SRC is a folder, so DST must be one, or not exist yet: a.png is a file"),
-        ("empty", "out", f"no images in empty; suffixes read are {suffixes}"),
+        ("empty", "out", f"no images in empty; suffixes read are {images} .tar"),
         ("a.png", "", "DST must name a file or a folder, got nothing"),
         ("new\nline.png", "b.png", "SRC does not exist: 'new\\nline.png'"),
     ):

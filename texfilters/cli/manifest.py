@@ -71,7 +71,7 @@ class Manifest:
         self._write(record)
 
     def close(self) -> None:
-        """Flush to the disk what has been appended."""
+        """Flush to the disk what has been appended. Until then a power failure costs records, which are made anew."""
         os.fsync(self._descriptor)
         for descriptor in self._read:
             os.close(descriptor)
@@ -95,7 +95,8 @@ class Manifest:
                 keys.append(_key(record["source"]))
                 places.append(number << _OFFSET_BITS | offset)
         self._end = _length_of_whole_lines(self._descriptor)
-        os.ftruncate(self._descriptor, self._end)
+        if self._end < os.fstat(self._descriptor).st_size:
+            os.ftruncate(self._descriptor, self._end)
         order = np.argsort(keys, kind="stable")  # of one file's records, the later stay behind
         self._keys, self._places = np.array(keys, np.uint64)[order], np.array(places, np.uint64)[order]
 
@@ -150,10 +151,8 @@ def _fits(path: str, settings: Record, overwrite: bool) -> bool:
 
 def _differences(before: Record, now: Record) -> list[str]:
     """Each setting that is another, in words; of another filter, the parameters say nothing."""
-    if before["filter"] == now["filter"]:
-        before, now = ({**settings, **settings["parameters"]} for settings in (before, now))
-    names = [name for name in now if name != "parameters"]
-    names += [name for name in before if name not in now]
+    before, now = ({**settings.pop("parameters"), **settings} for settings in ({**before}, {**now}))
+    names = dict.fromkeys([*now, *before]) if before["filter"] == now["filter"] else ["filter"]
     return [
         f"{name} was {_written(before.get(name))}, now {_written(now.get(name))}"
         for name in names
@@ -175,9 +174,11 @@ def _records(path: str) -> Iterator[tuple[int, Record]]:
             if number > 1:
                 try:
                     record = json.loads(line)
-                    record["source"], record["status"]
+                    sound = isinstance(record["source"], str) and record["status"] in ("done", "failed")
                 except (ValueError, TypeError, KeyError):
-                    raise Refused(f"line {number} of {shown(path)} is damaged; remove the line") from None
+                    sound = False
+                if not sound:
+                    raise Refused(f"line {number} of {shown(path)} is damaged; remove the line")
                 yield offset, record
             offset += len(line)
 

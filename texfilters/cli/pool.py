@@ -87,7 +87,11 @@ class Pool:
             return
         self._returned.append(deque([first]))
         for slot in range(self._count):
+            if self._exhausted and not self._returned:
+                break
             self._start(slot)
+            for key, _ in self._selector.select(0):  # a fork takes so long that those before it are at work
+                yield from self._hear(key.data)
         while self._returned or not self._exhausted or self._under_way:
             for key, _ in self._selector.select():
                 yield from self._hear(key.data)

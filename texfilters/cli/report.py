@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from texfilters.cli.messages import Refused, reason, shown
+from texfilters.cli.messages import Refused, shown
 
 _FIRST = '{"texfilters": '  # by which a report is known that may be replaced by the next
 
@@ -52,7 +52,7 @@ class Report:
 
 def _is_report(path: str) -> bool:
     try:
-        with open(path, encoding="ascii") as file:
-            return os.path.isfile(path) and file.read(len(_FIRST)) == _FIRST
-    except (OSError, ValueError) as error:
-        raise Refused(f"report would replace {shown(path)}, which is no report ({reason(error)})") from error
+        with open(path, "rb") as file:
+            return file.read(len(_FIRST)) == _FIRST.encode()
+    except OSError:  # a folder, for one
+        return False
