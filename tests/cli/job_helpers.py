@@ -37,7 +37,7 @@ class Job:
         words = ["suppress", *map(str, arguments)]
         # Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
         before = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{before}"
-        self._streams = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._streams = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self.returncode: int | None = None
         if fresh:
             out, err = self._streams
@@ -55,7 +55,7 @@ class Job:
             os.setsid()
             for number, stream in enumerate(self._streams, 1):
                 os.dup2(stream.fileno(), number)
-            sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8") for number in (1, 2))
+            sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8") for number in (1, 2))  # noqa: SIM115
             sys.argv = ["texfilters", *words]
             exec(before)
             cli.main()
