@@ -75,9 +75,9 @@ class Job:
             self.returncode = os.waitstatus_to_exitcode(status) if pid else None
         return self.returncode
 
-    def finish(self) -> Outcome:
+    def finish(self, seconds: float = 100) -> Outcome:
         """Wait for its end."""
-        end = time.monotonic() + 100
+        end = time.monotonic() + seconds
         while self.poll() is None:
             assert time.monotonic() < end, "the job does not end"
             time.sleep(0.005)

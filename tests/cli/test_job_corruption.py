@@ -51,7 +51,7 @@ def corrupted(folder, call, files: int, largest: int) -> None:
     # The bombs' bytes are valid: decoded, one would take 3.6 GB, which no process can have.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))"
     with Job(source, target, *FLAGS, "--report", report, before=limit) as job:
-        outcome = job.finish()
+        outcome = job.finish(600)
     check(source, target, corpus, outcome, report)
     before = touched(target)
     again = call("suppress", source, target, *FLAGS, "--report", report)
