@@ -7,6 +7,7 @@ from PIL import Image
 
 import texfilters
 from cli_helpers import pixels
+from cuda_cases import MARKS
 from texfilters.cli import filters
 
 # The functions with the defaults that the command line promises.
@@ -130,6 +131,60 @@ def test_16_bits_are_computed_in_levels_of_8(small, name):
     coarse = filtered(name, Image.fromarray(np.asarray(gray, dtype=np.uint16) * 257)).astype(float) / 257
     same = np.abs(coarse - filtered(name, gray)) < 0.51
     assert same.mean() > 0.97 if name == "cartoon" else same.all()
+
+
+def three_images(small: Image.Image, astronaut: Image.Image, mode: str) -> list[Image.Image]:
+    """Of one size."""
+    images = [small, astronaut.crop((200, 150, 277, 203)), small.transpose(Image.Transpose.ROTATE_180)]
+    if mode == "I;16":
+        return [Image.fromarray(np.asarray(image.convert("L"), dtype=np.uint16) * 250) for image in images]
+    return [with_alpha(image.convert(mode[:-1])) if mode.endswith("A") else image.convert(mode) for image in images]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "I;16"])
+def test_images_together_are_as_each_by_itself(small, astronaut, name, mode):
+    images = three_images(small, astronaut, mode)
+    function, shapes = filters.choose(name, {}), []
+
+    def watched(planes: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(planes.shape))
+        return function(planes)
+
+    if (name, mode) == ("cartoon", "CMYK"):
+        with pytest.raises(filters.WrongColors):
+            filters.apply_to_all(function, images)
+        return
+    together = filters.apply_to_all(watched, images)
+    assert shapes == [(3, {"L": 1, "LA": 1, "I;16": 1, "CMYK": 4}.get(mode, 3), 53, 77)]
+    for image, result in zip(images, together, strict=True):
+        assert (result.mode, result.size) == (mode, image.size)
+        assert np.array_equal(np.asarray(result), filtered(name, image))
+        assert not np.array_equal(np.asarray(result), np.asarray(image))
+
+
+class TestOnAGpu:
+    pytestmark = MARKS
+
+    @pytest.mark.parametrize("name", ALL)
+    @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])
+    def test_the_batch_does_not_show(self, small, astronaut, name, mode):
+        """The pixels of an image are the same whatever it is filtered with: only so do shards add up to the job."""
+        images = three_images(small, astronaut, mode)
+        function, seen = filters.choose(name, {}, device="cuda"), []
+
+        def watched(planes: torch.Tensor) -> torch.Tensor:
+            seen.append(planes.device.type)
+            return function(planes)
+
+        together = filters.apply_to_all(watched, images, "cuda")
+        assert seen == ["cuda"]
+        for image, result in zip(images, together, strict=True):
+            (alone,) = filters.apply_to_all(function, [image], "cuda")
+            assert np.array_equal(np.asarray(result), np.asarray(alone))
+            apart = np.abs(np.asarray(result).astype(int) - filtered(name, image))
+            # A cartoon's line may be drawn or not by the rounding of a mean.
+            assert (apart <= (257 if mode == "I;16" else 1)).mean() > (0.99 if name == "cartoon" else 1 - 1e-9)
 
 
 def test_cmyk_images_have_no_cartoon_and_do_not_stop_the_others(tmp_path, small, call):
