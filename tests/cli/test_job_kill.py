@@ -71,7 +71,7 @@ def killed_rounds(undisturbed: Undisturbed, target, rounds: int, most_lines: int
     for number in range(rounds):
         finished = {name: touched(target)[name] for name in done(target)}
         after = 0 if number % 5 == 4 else rng.randint(1, most_lines)  # 0: while it starts, lists or resumes
-        delay = rng.uniform(0, 0.5 if after == 0 else 0.03)
+        delay = rng.uniform(0, 0.5 if after == 0 else 0.01)
         fresh = number == 0
         code, _ = disturb(
             undisturbed.source, target, undisturbed.flags, after, signal.SIGKILL, delay=delay, fresh=fresh
@@ -89,7 +89,7 @@ def killed_rounds(undisturbed: Undisturbed, target, rounds: int, most_lines: int
 
 def test_kill_9_of_the_parent(tmp_path, call, undisturbed):
     target = tmp_path / "target"
-    assert killed_rounds(undisturbed, target, rounds=2, most_lines=IMAGES // 3, seed=time.time_ns()) == 2
+    assert killed_rounds(undisturbed, target, rounds=2, most_lines=IMAGES // 6, seed=time.time_ns()) == 2
     finished = {name: touched(target)[name] for name in done(target)}
     assert finished
     outcome = call("suppress", undisturbed.source, target, *FLAGS)
@@ -134,7 +134,7 @@ def test_a_worker_that_is_killed_costs_one_file(tmp_path, call, undisturbed):
     assert len(failed) == 1
     assert failed[0]["reason"] == "the process that read it was killed by SIGKILL"
     assert err == f"{undisturbed.source}/{failed[0]['source']}: {failed[0]['reason']}\n"
-    assert len(contents(target)) == IMAGES - 1
+    assert len(contents(target)) >= IMAGES - 1  # it may have been done, and not yet reported
     assert contents(target).items() <= undisturbed.contents.items()
     assert call("suppress", undisturbed.source, target, *FLAGS).code == 0
     assert_as_undisturbed(undisturbed, target, nothing_failed=False)

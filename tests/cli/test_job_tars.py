@@ -171,7 +171,7 @@ def test_kill_9_within_a_shard(tmp_path, call, astronaut):
     target = tmp_path / "target"
     with Job(source, target, *flags) as job:
         assert wait_until(lambda: any(target.glob(".texfilters-*.tmp")), job)
-        time.sleep(random.uniform(0.02, 0.15))
+        time.sleep(random.uniform(0.01, 0.06))
         job.kill()
     assert not records(target)  # killed within the first shards, whose temporaries are still there
     assert any(target.glob(".texfilters-*.tmp"))
