@@ -78,7 +78,8 @@ def test_a_killed_shard_leaves_the_others_alone(tmp_path, call, source, single):
     """The temporaries and locks of one shard are none of another's business."""
     target = tmp_path / "target"
     target.mkdir()
-    stale = [target / f".texfilters-{shard}-of-3-0.tmp" for shard in (1, 2)]
+    # Of a job that had more workers than the next one has.
+    stale = [target / f".texfilters-{shard}-of-3-7.tmp" for shard in (1, 2)]
     for path in stale:
         path.write_text("half of an image")
     assert call("suppress", source, target, *FLAGS, "--shard", "1/3").code == 0
