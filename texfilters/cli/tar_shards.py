@@ -14,7 +14,7 @@ from texfilters.cli import atomic, image_files
 from texfilters.cli.messages import reason, shown
 from texfilters.cli.stages import Changed, Content
 
-_PIECE = 1 << 20  # bytes of a member that is copied
+_PIECE = 1 << 18  # bytes that are read at a time, where not a whole image is wanted
 _MOST_MEMBERS = 64  # of a portion
 _ZEROS = bytes(tarfile.RECORDSIZE)
 _KINDS = {
