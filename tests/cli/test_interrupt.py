@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -85,3 +86,33 @@ def test_a_silenced_signal_stays_silenced_and_handlers_come_back():
         assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+
+
+def test_a_second_signal_does_not_break_into_the_cleaning_up_unless_it_takes_long(monkeypatch):
+    ended, cleaned = [], []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(interrupts, "_PATIENCE", 0.2)
+
+    def clean_up():
+        os.kill(os.getpid(), signal.SIGTERM)
+        cleaned.append("at once")
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        cleaned.append("after all")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.ending_at_once():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            clean_up()
+    assert cleaned == ["at once"]
+    assert ended == [128 + signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_finished_call_aside_leaves_no_thread():
+    """Workers are forked after it."""
+    threads = threading.active_count()
+    assert interrupts.aside(lambda: threading.active_count()) == threads + 1
+    assert threading.active_count() == threads

@@ -1,8 +1,11 @@
 """`texfilters suppress` on files and folder trees, as a process and in this one."""
 
+import json
 import os
 import pty
 import shutil
+import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -11,6 +14,9 @@ from PIL import Image, JpegImagePlugin
 
 import texfilters
 from cli_helpers import SCIKIT_IMAGES, files_in, pixels, run, start
+from texfilters._backends import resolve
+from texfilters.cli import lock, main, progress
+from texfilters.cli.listing import Shard, Tree
 
 MANIFEST = "texfilters-manifest.jsonl"
 
@@ -74,9 +80,10 @@ def test_a_tree_as_a_process(tmp_path, tree):
     assert modes == {"gray.TIFF": "L", "palette.bmp": "RGB", "class a/Ünï [bold].webp": "RGBA"}
 
 
-def test_one_file_may_change_its_format(tmp_path, astronaut, call):
+def test_one_file_may_change_its_format(tmp_path, astronaut, call, monkeypatch):
     astronaut.save(tmp_path / "a.png")
-    assert run("suppress", tmp_path / "a.png", "b.jpg", cwd=tmp_path).code == 0
+    monkeypatch.chdir(tmp_path)
+    assert call("suppress", "a.png", "b.jpg").code == 0
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.format == "JPEG"
         assert np.abs(np.asarray(image).astype(int) - diffused(tmp_path / "a.png")).mean() < 2
@@ -171,24 +178,178 @@ def test_a_folder_that_cannot_be_listed(tmp_path, tree, call, monkeypatch):
     assert outcome.out.startswith("done          9 images ")
 
 
-def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path, small):
-    (tmp_path / "source").mkdir()
-    for i in range(4):
-        small.save(tmp_path / "source" / f"{i}.png")
-    terminal, its_end = pty.openpty()
-    settings = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    process = start("suppress", tmp_path / "source", tmp_path / "target", stderr=its_end, env=settings)
-    os.close(its_end)
+def on_a_terminal(*arguments: object) -> tuple[int, str]:
+    """The exit status of the command line, and what a terminal shows."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm", COLUMNS="120")
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.argv = ["texfilters", *map(str, arguments)]
+        try:
+            main()
+        except SystemExit as stop:
+            os._exit(stop.code)
     shown = b""
     while True:
         try:
             shown += os.read(terminal, 4096)
         except OSError:  # the other end is closed
             break
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "images/s" in shown.decode()
-    assert "4/4" in shown.decode()
-    assert out.startswith("done          4 images in ")
-    quiet = run("suppress", tmp_path / "source", tmp_path / "target")
-    assert quiet.err == ""
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), shown.decode()
+
+
+def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path, small, call):
+    (tmp_path / "source").mkdir()
+    for i in range(4):
+        small.save(tmp_path / "source" / f"{i}.png")
+    (tmp_path / "source" / "bad.png").touch()
+    for already in (0, 4):
+        code, shown = on_a_terminal("suppress", tmp_path / "source", tmp_path / "target")
+        assert code == 1
+        assert "5/5" in shown
+        assert " images/s, " in shown
+        assert ", 1 failed" in shown
+        assert (", 4 already done" in shown) == bool(already)
+        assert f"done          {4 - already} images in " in shown
+    assert (
+        call("suppress", tmp_path / "source", tmp_path / "target").err == f"{tmp_path}/source/bad.png: an empty file\n"
+    )
+
+
+def test_many_failures_are_summed_up_on_the_terminal_and_all_in_the_report(tmp_path, call, monkeypatch):
+    monkeypatch.setattr(progress, "_SHOWN", 3)
+    source, target, report = tmp_path / "source", tmp_path / "target", tmp_path / "report.json"
+    source.mkdir()
+    for i in range(5):
+        (source / f"empty {i}.png").touch()
+        (source / f"text {i}.png").write_text("no image")
+    outcome = call("suppress", source, target)
+    assert outcome.code == 1
+    lines = outcome.err.splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == f"and 7 more: see {target}/{MANIFEST}"
+    assert "failed        10\n" in outcome.out
+    assert "              5 an empty file\n" in outcome.out
+    outcome = call("suppress", source, target, "--report", report)
+    assert outcome.err.splitlines()[-1] == f"and 7 more: see {report}"
+    failures = json.loads(report.read_text("ascii"))["failures"]
+    assert [failure["source"] for failure in sorted(failures, key=lambda failure: failure["source"])] == [
+        f"{source}/{kind} {i}.png" for kind in ("empty", "text") for i in range(5)
+    ]
+
+
+def test_the_report(tmp_path, tree, call):
+    report = tmp_path / "report.json"
+    shutil.rmtree(tree / "class a")
+    for done, already in ((7, 0), (0, 7)):
+        assert call("suppress", tree, tmp_path / "target", "--report", report, "--format", "png").code == 1
+        facts = json.loads(report.read_text("ascii"))
+        assert facts.pop("seconds") > 0
+        assert (facts.pop("images_per_second") > 0) == (done > 0)
+        assert facts == {
+            "texfilters": texfilters.__version__,
+            "source": str(tree),
+            "target": str(tmp_path / "target"),
+            "shard": "1-of-1",
+            "settings": {
+                "filter": "anisotropic-diffusion",
+                "parameters": {"niter": 20, "kappa": 20.0, "gamma": 0.1, "option": 1, "coupling": "none"},
+                "format": ".png",
+                "quality": 95,
+                "metadata": "keep",
+                "backend": resolve(None, "cpu"),
+                "device": "cpu",
+            },
+            "done": done,
+            "images": done,
+            "already_done": already,
+            "failed": 1,
+            "left_out": 1,
+            "stopped": None,
+            "failures": [
+                {
+                    "source": f"{tree}/text.png",
+                    "reason": "not an image, or one that is damaged at its beginning",
+                }
+            ],
+        }
+
+
+def test_a_reader_that_has_gone_costs_no_image(tmp_path, tree, call):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start("suppress", tree, tmp_path / "target", stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert len(files_in(tmp_path / "target")) == 12
+    assert call("suppress", tree, tmp_path / "target").out.splitlines()[1] == "already done  11"
+
+
+def test_a_second_run_at_the_same_time_is_refused(tmp_path, tree, call, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE", 0.1)
+    (tmp_path / "target").mkdir()
+    with lock.hold(str(tmp_path / "target"), Shard()):
+        outcome = call("suppress", tree, tmp_path / "target")
+        assert outcome.code == 2
+        assert outcome.err.startswith("texfilters: another run is at work on this target; it holds ")
+        assert call("suppress", tree, tmp_path / "target", "--shard", "1/2").code in (0, 1)
+    assert call("suppress", tree, tmp_path / "target").code == 1
+
+
+def test_a_file_that_would_fall_among_the_sources_is_recorded_once(tmp_path, small, call):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "a").mkdir(parents=True)
+    small.save(source / "a" / "x.png")
+    target.mkdir()
+    (target / "a").symlink_to(source / "a")
+    for _ in range(2):
+        outcome = call("suppress", source, target)
+        assert (outcome.code, outcome.err) == (1, f"{source}/a/x.png: the output would overwrite its input\n")
+        assert (target / MANIFEST).read_text().count("\n") == 2
+
+
+def test_an_unlisted_folder_stops_the_job_that_is_to_stop(tmp_path, tree, call, monkeypatch):
+    monkeypatch.setattr(Tree, "_walk", _with_a_failure(Tree._walk))
+    outcome = call("suppress", tree, tmp_path / "target", "--on-error", "stop")
+    assert outcome.code == 1
+    assert outcome.err == (
+        "nowhere: Permission denied\ntexfilters: stopped: at the first failure; the same command goes on from here\n"
+    )
+    assert files_in(tmp_path / "target") == {MANIFEST}
+
+
+def _with_a_failure(walk):
+    def failing(tree):
+        tree.failures["nowhere"] = "Permission denied"
+        return walk(tree)
+
+    return failing
+
+
+def test_a_tar_shard_by_itself(tmp_path, small, call):
+    small.save(tmp_path / "0.png")
+    (tmp_path / "0.cls").write_text("3")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("0.cls", "0.png"):
+            archive.add(tmp_path / name, name)
+    assert call("suppress", tmp_path / "a.tar", tmp_path / "b.tar").out.startswith("done          1 image in ")
+    assert call("suppress", tmp_path / "a.tar", tmp_path / "there").code == 2
+    assert call("suppress", tmp_path / "a.tar", f"{tmp_path}/there/").code == 0
+    assert (tmp_path / "there" / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        assert archive.getnames() == ["0.cls", "0.png"]
+        assert np.array_equal(pixels(archive.extractfile("0.png")), diffused(tmp_path / "0.png"))
+
+
+def test_a_file_in_another_format(tmp_path, small, call):
+    small.save(tmp_path / "a.png")
+    assert call("suppress", tmp_path / "a.png", f"{tmp_path}/there/", "--format", "webp").code == 0
+    with Image.open(tmp_path / "there" / "a.webp") as image:
+        assert image.format == "WEBP"
+    outcome = call("suppress", tmp_path / "a.png", tmp_path / "b.jpg", "--format", "webp")
+    assert (outcome.code, outcome.err) == (2, f"texfilters: format is .webp, but DST is {tmp_path}/b.jpg\n")
+    outcome = call("suppress", tmp_path / "a.png", tmp_path / "b.png", "--shard", "1/2")
+    assert outcome.code == 2
+    assert "shard divides the files of a folder" in outcome.err

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -15,18 +16,22 @@ from texfilters.cli.messages import say
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 5.0  # seconds
 
 
 @contextlib.contextmanager
 def ending_at_once() -> Iterator[None]:
     """Around a command that writes files; its threads must not be waited for with `with` or `join`."""
     received: list[int] = []
+    since = 0.0
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal since
         received.append(number)
-        for each in before:  # nothing must break into the cleaning up
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        # Nothing must break into the cleaning up, but for a user who has waited for it in vain.
+        if len(received) == 1 or time.monotonic() - since > _PATIENCE:
+            since = time.monotonic()
+            raise KeyboardInterrupt
 
     # A signal that the caller has silenced, as nohup does, stays silenced.
     before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -38,6 +43,8 @@ def ending_at_once() -> Iterator[None]:
     except BaseException:  # the interrupt, or what came of it on a terminal that is gone
         if not received:
             raise
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         atomic.abandon()
         with contextlib.suppress(OSError):
             say("texfilters: interrupted", error=True)

@@ -38,13 +38,15 @@ class Manifest:
     def __init__(self, folder: str, shard: Shard, settings: Record, *, overwrite: bool) -> None:
         self.path = os.path.join(folder, name_of(shard))
         others = []
-        for name in sorted(_manifests(folder) - {name_of(shard)}):
+        for name, count in sorted(_manifests(folder).items()):
             path = os.path.join(folder, name)
+            if path == self.path:
+                continue
             if _fits(path, settings, overwrite):
                 others.append(path)
-            elif int((_NAME.fullmatch(name) or [0, 0, 0])[2] or 1) != shard.count:
-                # What --overwrite has set aside would be in the way of every later run; the shards of this division
-                # do that for themselves.
+            elif count != shard.count:
+                # What --overwrite has set aside would be in the way of every later run. The shards of this division
+                # begin anew for themselves.
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
         anew = os.path.exists(self.path) and not _fits(self.path, settings, overwrite)
@@ -53,9 +55,10 @@ class Manifest:
             os.ftruncate(self._descriptor, 0)
         self._read = [*(os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in others), self._descriptor]
         self._index([*others, self.path])
+        self._flushed = self._end
         self.resuming = bool(others) or self._end > 0  # whether files without a record may be of a run that was killed
         if not self._end:
-            self._write({"manifest": VERSION, "texfilters": texfilters.__version__, "settings": settings})
+            self.append({"manifest": VERSION, "texfilters": texfilters.__version__, "settings": settings})
 
     def find(self, source: str) -> list[Record]:
         """The records of a file, the latest first."""
@@ -67,16 +70,7 @@ class Manifest:
         return [record for record in records if record and record["source"] == source]
 
     def append(self, record: Record) -> None:
-        """Raises work.Stop if the disk does not take it."""
-        self._write(record)
-
-    def close(self) -> None:
-        """Flush to the disk what has been appended. Until then a power failure costs records, which are made anew."""
-        os.fsync(self._descriptor)
-        for descriptor in self._read:
-            os.close(descriptor)
-
-    def _write(self, record: Record) -> None:
+        """Raises work.Stop if the disk does not take the line; then there is no part of it."""
         line = json.dumps(record, sort_keys=True).encode() + b"\n"
         try:
             written = os.write(self._descriptor, line)
@@ -87,6 +81,19 @@ class Manifest:
                 os.ftruncate(self._descriptor, self._end)
             raise work.Stop(reason(error)) from error
         self._end += len(line)
+
+    def flush(self) -> None:
+        """Wait until all is on the disk. Before that a power failure costs records, which the next run makes anew."""
+        if self._end > self._flushed:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise work.Stop(reason(error)) from error
+            self._flushed = self._end
+
+    def close(self) -> None:
+        for descriptor in self._read:
+            os.close(descriptor)
 
     def _index(self, paths: list[str]) -> None:
         keys, places = array("Q"), array("Q")
@@ -125,9 +132,11 @@ def settings_of(settings: work.Settings) -> Record:
     }
 
 
-def _manifests(folder: str) -> set[str]:
+def _manifests(folder: str) -> dict[str, int]:
+    """By name: into how many shards that run, or the one that it was part of, has divided the source."""
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if _NAME.fullmatch(entry.name)}
+        matches = (_NAME.fullmatch(entry.name) for entry in entries)
+        return {match[0]: int(match[2] or 1) for match in matches if match}
 
 
 def _fits(path: str, settings: Record, overwrite: bool) -> bool:

@@ -92,6 +92,7 @@ class _Folder:
                     self._stop_if_asked()
                 for record in pool.records(self._items()):
                     self._account_for(record)
+                self._manifest.flush()
             except work.Stop as stop:
                 stopped = reason(stop)
         for folder, why in tree.failures.items():
@@ -102,22 +103,23 @@ class _Folder:
         """What is left to be done. What is not to be done is accounted for on the way."""
         for name in self._tree.names():
             source, target = self._tree.paths(name)
+            records = self._manifest.find(name)
+            if records and records[0]["status"] == "failed":
+                self._tried_again[name] = records[0]
             if (why := self._tree.refusal(source, target)) is not None:
                 self._account_for({"source": name, "status": "failed", "reason": why})
                 continue
-            records = self._manifest.find(name)
             if records:
-                state, record = _state(records, source, target)
-                if state == "done":
+                sizes = _size(source), _size(target)
+                if (record := _as_it_is(records, *sizes)) is not None:
+                    self._tried_again.pop(name, None)
                     self._tally.add_already(source, record)
                     continue
-                if state == "changed" and not self._job.settings.overwrite:
+                if records[0]["status"] == "done" and sizes[1] is not None and not self._job.settings.overwrite:
                     # No record: the one that is there still says what the target holds, and of which source.
                     self._tally.fail(source, "changed since it was done; --overwrite does it again")
                     self._stop_if_asked()
                     continue
-                if state == "failed":
-                    self._tried_again[name] = record
             yield work.Item(name, source, target, self._manifest.resuming)
 
     def _account_for(self, record: Record) -> None:
@@ -133,16 +135,12 @@ class _Folder:
             raise work.Stop("at the first failure")
 
 
-def _state(records: list[Record], source: str, target: str) -> tuple[str, Record]:
-    """What the records of a file, the latest first, mean now that source and target are as they are."""
-    sizes = _size(source), _size(target)
+def _as_it_is(records: list[Record], size: int | None, target_size: int | None) -> Record | None:
+    """The record by which a file is done, if source and target are still those that it tells of."""
     for record in records:
-        if record["status"] == "done" and (record.get("bytes"), record.get("target_bytes")) == sizes:
-            return "done", record
-    latest = records[0]
-    if latest["status"] == "done":
-        return ("missing" if sizes[1] is None else "changed"), latest
-    return "failed", latest
+        if record["status"] == "done" and (record.get("bytes"), record.get("target_bytes")) == (size, target_size):
+            return record
+    return None
 
 
 def _run_file(job: Job) -> int:
