@@ -147,17 +147,15 @@ def folder_job(result: Result) -> str:
         medpy = result["medpy_ms"]
         lines.append(["MedPy, the filter alone on one core", number(medpy), number(1e3 / medpy), ""])
     busy = sum(result["all_cores_at_once_ms"].values()) / cores
-    parent, worker, resident = (
-        max(row[f"{key}_mb"] for row in result["rows"]) for key in ("parent", "worker", "resident")
-    )
+    together, worker = (max(row[f"{key}_mb"] for row in result["rows"]) for key in ("together", "worker"))
     notes = [
         f"{result['niter']} iterations, quality {result['quality']}; {number(result['mean_pixels'] / 1e3)} thousand",
         f"pixels and {number(result['mean_bytes'] / 1e3)} kB an image on average. The parts are those of",
         f"{result['sample']} of the images, in memory, between the jobs; steady is the pace between a tenth and nine",
         f"tenths of the images, median of {len(result['rows'])} jobs. The parts on all cores at once, without a job",
         f"around them, take {number(busy / best)} of their sum. A second run, which has nothing to do, takes",
-        f"{number(again * images / 1e3)} s. Memory of their own: the first process {number(parent)} MB, a worker",
-        f"{number(worker)} MB; all together, with what they share, {number(resident)} MB.",
+        f"{number(again * images / 1e3)} s. All processes together take {number(together)} MB, of which each worker",
+        f"has at most {number(worker)} MB to itself.",
     ]
     return table(headings, lines) + "\n" + " ".join(notes) + "\n"
 

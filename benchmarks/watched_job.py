@@ -19,9 +19,9 @@ class Watch:
     """What was seen of a job so far."""
 
     counts: list[tuple[float, int]] = field(default_factory=list)  # (seconds since its start, files recorded)
-    parent_mb: float = 0.0  # the most memory of its own that the first process had
-    worker_mb: float = 0.0  # and that any of its workers had
-    resident_mb: float = 0.0  # of all together at its most, where what they share counts once
+    parent_mb: float = 0.0  # the most memory that the first process had, the libraries' included
+    worker_mb: float = 0.0  # that any of its workers had to itself
+    together_mb: float = 0.0  # that all of them had, where what they share counts once
 
     def reached(self, files: float) -> float:
         """When so many were recorded, between two looks."""
@@ -48,12 +48,8 @@ def run(source: Path, target: Path, images: int, flags: Sequence[str]) -> dict[s
     facts = {"wall_s": wall, "cpu_s": usage[1]}
     if watch.counts and watch.counts[-1][1] >= images:
         first, last = watch.reached(0.1 * images), watch.reached(0.9 * images)
-        facts |= {"steady_s": (last - first) / 0.8, "first_s": watch.reached(1)}
-    return facts | {
-        "parent_mb": watch.parent_mb,
-        "worker_mb": watch.worker_mb,
-        "resident_mb": watch.resident_mb,
-    }
+        facts |= {"steady_s": (last - first) / 0.8, "first_s": watch.counts[0][0]}
+    return facts | {name: getattr(watch, name) for name in ("parent_mb", "worker_mb", "together_mb")}
 
 
 def _follow(pid: int, manifest: Path, watch: Watch, begun: float) -> tuple[int, float]:
@@ -76,17 +72,14 @@ def _follow(pid: int, manifest: Path, watch: Watch, begun: float) -> tuple[int, 
 
 
 def _look_at_memory(pid: int, watch: Watch) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # one of them has just ended
         workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        watch.parent_mb = max(watch.parent_mb, _kilobytes(pid, "status", "RssAnon") / 1e3)
-        watch.worker_mb = max([watch.worker_mb, *(_kilobytes(w, "status", "RssAnon") / 1e3 for w in workers)])
-        together = sum(_kilobytes(one, "smaps_rollup", "Pss") for one in (pid, *workers))
-        watch.resident_mb = max(watch.resident_mb, together / 1e3)
+        first, *others = (_megabytes(one) for one in (pid, *workers))
+        watch.parent_mb = max(watch.parent_mb, first["Rss"])
+        watch.worker_mb = max([watch.worker_mb, *(one["Private_Clean"] + one["Private_Dirty"] for one in others)])
+        watch.together_mb = max(watch.together_mb, first["Pss"] + sum(one["Pss"] for one in others))
 
 
-def _kilobytes(pid: int | str, file: str, name: str) -> float:
-    """A field of a process's file, in thousands of bytes."""
-    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1.024
-    return 0.0
+def _megabytes(pid: int | str) -> dict[str, float]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(value.split()[0]) * 1.024e-3 for name, _, value in (line.partition(":") for line in lines)}

@@ -67,7 +67,7 @@ def test_the_table(tmp_path, monkeypatch):
     result |= {"mean_pixels": 100_000, "mean_bytes": 40_000, "medpy_ms": 60.0}
     result["alone_ms"] = [{"decode": 1.0, "filter": 4.0, "encode": 2.0}, {"decode": 1.0, "filter": 6.0, "encode": 2.0}]
     result["all_cores_at_once_ms"] = {"decode": 1.1, "filter": 5.5, "encode": 2.2}
-    memory = {"parent_mb": 150.0, "worker_mb": 80.0, "resident_mb": 500.0}
+    memory = {"parent_mb": 150.0, "worker_mb": 80.0, "together_mb": 500.0}
     seconds = [(10.4, 12.0), (11.0, 13.0), (30.0, 40.0)]  # the median counts
     result["rows"] = [{"steady_s": a, "wall_s": b, "nothing_to_do_s": 3.0, **memory} for a, b in seconds]
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
@@ -82,6 +82,7 @@ def test_the_table(tmp_path, monkeypatch):
     ):
         assert line in text
     assert "take 1.10 of their sum" in text
+    assert "500 MB, of which each worker has at most 80.0 MB to itself" in text
     assert "700 photos of a and b" in text
 
 
@@ -104,4 +105,4 @@ def test_a_whole_run(tmp_path):
     assert 0 < row["steady_s"] < row["wall_s"]
     assert row["first_s"] < row["wall_s"]
     assert row["nothing_to_do_s"] < row["wall_s"]
-    assert 0 < row["worker_mb"] < row["resident_mb"]
+    assert 0 < row["worker_mb"] < row["together_mb"]
