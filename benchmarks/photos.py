@@ -14,16 +14,21 @@ FILES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 _CROPPED = 224 / 256
 
 
-def load() -> dict[str, Image.Image]:
-    """The photos by name, as many as the installed scikit-image holds; its own loaders could start a download."""
+def paths() -> list[Path]:
+    """The photos' files, as many as the installed scikit-image holds; its own loaders could start a download."""
     spec = importlib.util.find_spec("skimage")
     if spec is None:
         raise SystemExit("the photos come with scikit-image: pip install scikit-image")
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    paths = [folder / name for name in FILES if (folder / name).exists()]
-    if not paths:
+    found = [folder / name for name in FILES if (folder / name).exists()]
+    if not found:
         raise SystemExit(f"the installed scikit-image holds none of {', '.join(FILES)}")
-    return {path.stem: Image.open(path).convert("RGB") for path in paths}
+    return found
+
+
+def load() -> dict[str, Image.Image]:
+    """The photos by name."""
+    return {path.stem: Image.open(path).convert("RGB") for path in paths()}
 
 
 def batch(images: int, size: int) -> Tensor:

@@ -27,6 +27,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "cpu-filters": tables_cpu.cpu_filters,
     "cpu-filters-float": tables_cpu.cpu_filters_float,
     "cpu-loader": tables_loader.on_cpu,
+    "folder-job": tables_cpu.folder_job,
     "overhead": tables_cpu.overhead,
     "transform-draws": tables_cpu.transform_draws,
     "gpu-diffusion": tables_gpu.gpu_diffusion,
@@ -37,6 +38,7 @@ KINDS = {
     "cpu": "cpu_diffusion_*.json",
     "cpu-filters": "cpu_filters_*.json",
     "cpu-loader": "cpu_loader_*.json",
+    "folder-job": "folder_job_*.json",
     "transform-draws": "transform_draws_*.json",
     "gpu": "gpu-*.json",
 }
@@ -49,7 +51,9 @@ def provenance(result: Result) -> str:
         return f"{result['device']}, driver {result['driver']}, CUDA {result['cuda']}; {when}; medians by CUDA events."
     compiler = f", {result['compiler']}" if result["compiler"] else ""
     where = f"{result['cpu']}, {result['cores']} cores, {result['instruction_set']}"
-    return f"{where}; {when}{compiler}; medians of turns in one process."
+    photos = f"; {result['photos']} photos of {result['origin']}" if "origin" in result else ""
+    how = "medians of turns in one process" if not photos else "parts and jobs in turns"
+    return f"{where}; {when}{compiler}{photos}; {how}."
 
 
 def newest(kind: str) -> Result | None:

@@ -1,4 +1,6 @@
-"""The tables of README.md from cpu_diffusion.py and cpu_filters.py."""
+"""The tables of README.md from cpu_diffusion.py, cpu_filters.py and folder_job.py."""
+
+from statistics import mean, median
 
 from table_cells import Result, Row, cell, find, number, ratio, table
 
@@ -133,6 +135,37 @@ def cpu_filters_float(result: Result) -> str:
         "included. kornia's bilateral window is square, OpenCV's and ours round."
     )
     return table(headings, lines) + "\n" + note + "\n"
+
+
+def folder_job(result: Result) -> str:
+    """The folder job beside its parts, each alone on one core."""
+    cores, images = result["cores"], result["images"]
+    parts = {name: mean(turn[name] for turn in result["alone_ms"]) for name in ("decode", "filter", "encode")}
+    best = sum(parts.values()) / cores
+    steady, whole, again = (
+        1e3 * median(row[key] for row in result["rows"]) / images for key in ("steady_s", "wall_s", "nothing_to_do_s")
+    )
+    shortest, longest = result["longer_side"]
+    headings = [f"{images:,} JPEGs, {shortest} to {longest} pixels wide or high", "ms an image", "images/s", "ratio"]
+    lines = [[f"{name}, alone on one core", number(ms), number(1e3 / ms), ""] for name, ms in parts.items()]
+    lines.append([f"their sum, divided by {cores} cores", number(best), number(1e3 / best), "1"])
+    for name, ms in ((f"`texfilters suppress`, {cores} cores, steady", steady), ("the same, with its start", whole)):
+        lines.append([name, number(ms), number(1e3 / ms), number(ms / best)])
+    if result["medpy_ms"]:
+        medpy = result["medpy_ms"]
+        lines.append(["MedPy, the filter alone on one core", number(medpy), number(1e3 / medpy), ""])
+    busy = sum(result["all_cores_at_once_ms"].values()) / cores
+    together, worker = (max(row[f"{key}_mb"] for row in result["rows"]) for key in ("together", "worker"))
+    notes = [
+        f"{result['niter']} iterations, quality {result['quality']}; {number(result['mean_pixels'] / 1e3)} thousand",
+        f"pixels and {number(result['mean_bytes'] / 1e3)} kB an image on average. The parts are those of",
+        f"{result['sample']} of the images, in memory, between the jobs; steady is the pace between a tenth and nine",
+        f"tenths of the images, median of {len(result['rows'])} jobs. The parts on all cores at once, without a job",
+        f"around them, take {number(busy / best)} of their sum. A second run, which has nothing to do, takes",
+        f"{number(again * images / 1e3)} s. All processes together take {number(together)} MB, of which each worker",
+        f"has at most {number(worker)} MB to itself.",
+    ]
+    return table(headings, lines) + "\n" + " ".join(notes) + "\n"
 
 
 def part(result: Result, name: str) -> list[Row]:
