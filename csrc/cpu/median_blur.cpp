@@ -30,12 +30,8 @@ constexpr Network kMerging = merging_network(M, N, FIRST, COUNT);
 namespace texfilters {
 
 template <class T>
-MedianKernels<T> median_kernels([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::median_kernels<T>();
-  if (isa == Isa::avx2) return avx2::median_kernels<T>();
-#endif
-  return baseline::median_kernels<T>();
+MedianKernels<T> median_kernels(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, median_kernels<T>());
 }
 template MedianKernels<uint8_t> median_kernels(Isa);
 template MedianKernels<int16_t> median_kernels(Isa);

@@ -96,14 +96,14 @@ class ColumnHistograms {
   Buffer<C> coarse_, fine_;
 };
 
-// The medians of one plane, or of planes interleaved (`pitch` elements apart), row after row, in the bits of an image of
-// type S:
+// The medians of one plane, or of planes interleaved (`pitch` elements apart), row after row:
 //
-//   MedianRows<uint8_t> median(height, width, pitch, ksize, infinity_key<uint8_t, uint8_t>(), isa);
+//   MedianRows<uint8_t> median(height, width, pitch, ksize, 255, isa);
 //   median.start(y);
 //   median.next(read, &out, 1);  // row y, then y + 1, ...
 //
 // `width` counts elements. read(y, row) copies a row of the image; no row is asked for twice, unless `start` goes back.
+// What it copies and what comes out are the bits of the image; keys are used within.
 template <class T>
 class MedianRows {
  public:
@@ -127,14 +127,13 @@ class MedianRows {
     }
   }
 
-  // `plane`: rows of the image that may be read where they lie, `stride` elements apart.
+  // `plane`: rows that need not be copied, `stride` elements apart.
   void start(int64_t y, const T* plane = nullptr, int64_t stride = 0) {
     y_ = y;
     fresh_ = true;
     ring_.start(y - radius_);
-    // Vectors pass the ends of a row, which the first and the last of a plane do not allow.
-    const bool in_place = method() == Method::threes && width_ >= kRowStep && stride >= width_;
-    plane_ = in_place ? plane : nullptr;
+    // Vectors pass a row's ends, into the rows around it. The first and the last row have none on one side.
+    plane_ = method() == Method::threes && width_ >= kRowStep && stride >= width_ ? plane : nullptr;
     stride_ = stride;
   }
 
@@ -170,12 +169,12 @@ class MedianRows {
     return method() == Method::threes ? kMedianRows + 2 : method() == Method::histogram ? ksize_ + 1 : ksize_;
   }
 
-  bool lies_in_place(int64_t y) const { return plane_ != nullptr && y > 0 && y < height_ - 1; }
+  bool in_place(int64_t y) const { return plane_ != nullptr && y > 0 && y < height_ - 1; }
 
   template <class Read>
   void read_to(int64_t last, const Read& read) {
     ring_.read_to(last, [&](int64_t y, T* row) {
-      if (lies_in_place(y)) return;
+      if (in_place(y)) return;
       T* first = row + margin_;
       read(y, first);
       if (method() == Method::threes) return;
@@ -210,7 +209,7 @@ class MedianRows {
     std::array<const T*, kMedianRows + 2> rows;
     for (int64_t i = 0; i < count + 2; ++i) {
       const int64_t y = y_ - 1 + i;
-      rows[i] = lies_in_place(y) ? plane_ + y * stride_ : ring_.row(y) + margin_;
+      rows[i] = in_place(y) ? plane_ + y * stride_ : ring_.row(y) + margin_;
     }
     kernels_.median_rows_of_3(rows.data(), out, count, width_, pitch_, infinity_);
   }

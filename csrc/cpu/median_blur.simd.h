@@ -187,8 +187,8 @@ __attribute__((always_inline)) inline Bits<T> median_columns_of_3(const T* const
                                                                   int64_t x, int64_t width, int64_t pitch, T infinity) {
   Bits<T> first{}, last{};
   if constexpr (ENDS) {
-    first = first_lanes<T>(static_cast<int>(pitch - x));
-    last = ~first_lanes<T>(static_cast<int>(width - pitch - x));
+    first = first_lanes<T>(pitch - x);
+    last = ~first_lanes<T>(width - pitch - x);
   }
   const auto read = [&](int64_t y) { return sorted_three<T, ENDS>(rows[y] + x, pitch, first, last); };
   List<T, 3> above = read(0), here = read(1);
@@ -222,8 +222,8 @@ bool median_rows_of_3(const T* const* rows, T* const* out, int64_t count, int64_
 }
 
 // Windows of 3, for several rows at once: every pixel is sorted with its left and right neighbor once for the windows
-// above, around and below it. Rows hold the bits as they are, and `pitch` elements beyond each end may be read, in all
-// at least a vector and those.
+// above, around and below it. Rows hold bits, not keys; of each a vector may be read at least, and `pitch` elements
+// beyond either end.
 template <class T>
 void median_rows_of_3(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch, T infinity) {
   const bool nan = median_rows_of_3<T, false>(rows, out, count, width, pitch, infinity);

@@ -23,12 +23,8 @@ namespace {
 using CopyRectangle = void (*)(const char* source, int64_t source_y, char* target, int64_t target_y, int64_t bytes,
                                int64_t rows);
 
-CopyRectangle rectangle_kernel([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::copy_rectangle;
-  if (isa == Isa::avx2) return avx2::copy_rectangle;
-#endif
-  return baseline::copy_rectangle;
+CopyRectangle rectangle_kernel(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, copy_rectangle);
 }
 
 using torch::headeronly::ScalarType;

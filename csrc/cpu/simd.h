@@ -113,7 +113,8 @@ inline Bits<T> first_lanes(int64_t n) {
 
 template <class B>
 inline bool any(B mask) {
-  return std::memcmp(&mask, &(const B&)B{}, sizeof mask) != 0;
+  const B none{};
+  return std::memcmp(&mask, &none, sizeof mask) != 0;
 }
 
 // The last lane of `before`, then all but the last of `v`: each lane sees its left neighbor.
