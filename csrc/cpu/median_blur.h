@@ -31,6 +31,8 @@ constexpr T infinity_key() {
 constexpr int64_t kLargestNetwork = 9;
 constexpr int64_t kLargestPitch = 4;
 constexpr int64_t kMedianRows = 12;  // that are best computed at once
+template <class T>
+constexpr int64_t kMedianAhead = 512 / sizeof(T);  // is fetched early: so many rows the hardware does not follow
 
 // A piece of a row, such that the sorted columns, their pairs and fours stay in the cache; and their lists' stride,
 // with the margins.

@@ -137,7 +137,7 @@ __attribute__((always_inline)) inline V turned(V bits) {
 template <class T, bool ENDS>
 __attribute__((always_inline)) inline List<T, 3> sorted_three(const T* pixels, int64_t pitch, Bits<T> first,
                                                               Bits<T> last) {
-  __builtin_prefetch(pixels + 4 * kLanes<T>);  // these are more streams than the hardware follows
+  __builtin_prefetch(pixels + kMedianAhead<T>);
   const Vec<T> here = load(pixels);
   Vec<T> left = load(pixels - pitch), right = load(pixels + pitch);
   if constexpr (ENDS) {
@@ -197,6 +197,8 @@ __attribute__((always_inline)) inline Bits<T> median_columns_of_3(const T* const
     const bool both = y + 1 < count;
     const List<T, 3> below = read(y + 2), next = both ? read(y + 3) : below;
     const TwoRows<T> two(here, below);
+    __builtin_prefetch(out[y] + x + kMedianAhead<T>, 1);
+    if (both) __builtin_prefetch(out[y + 1] + x + kMedianAhead<T>, 1);
     store_first(out[y] + x, median_of_threes<T, NANS>(two, above, infinity), width - x);
     if (both) store_first(out[y + 1] + x, median_of_threes<T, NANS>(two, next, infinity), width - x);
     if constexpr (!NANS) {
