@@ -19,12 +19,8 @@
 namespace texfilters {
 
 template <class S, class T>
-ThresholdKernels<S, T> threshold_kernels([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::threshold_kernels<S, T>();
-  if (isa == Isa::avx2) return avx2::threshold_kernels<S, T>();
-#endif
-  return baseline::threshold_kernels<S, T>();
+ThresholdKernels<S, T> threshold_kernels(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, threshold_kernels<S, T>());
 }
 template ThresholdKernels<uint8_t, float> threshold_kernels(Isa);
 template ThresholdKernels<float, float> threshold_kernels(Isa);

@@ -33,12 +33,8 @@ using torch::stable::Tensor;
 constexpr int64_t kMeeting = 20000;
 
 template <class S, class T>
-DiffusionKernels<S, T> kernels_for([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::diffusion_kernels<S, T>();
-  if (isa == Isa::avx2) return avx2::diffusion_kernels<S, T>();
-#endif
-  return baseline::diffusion_kernels<S, T>();
+DiffusionKernels<S, T> kernels_for(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, diffusion_kernels<S, T>());
 }
 
 template <class S>

@@ -19,12 +19,8 @@
 namespace texfilters {
 
 template <class T>
-FilterBilateralRow<T> bilateral_kernel([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::filter_bilateral_row<T>;
-  if (isa == Isa::avx2) return avx2::filter_bilateral_row<T>;
-#endif
-  return baseline::filter_bilateral_row<T>;
+FilterBilateralRow<T> bilateral_kernel(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, filter_bilateral_row<T>);
 }
 template FilterBilateralRow<float> bilateral_kernel(Isa);
 template FilterBilateralRow<double> bilateral_kernel(Isa);

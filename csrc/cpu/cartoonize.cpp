@@ -39,11 +39,9 @@ class LineRows {
   LineRows(int64_t height, int64_t width, const Lines& lines, Isa isa)
       : lines_(lines),
         width_(width),
-        keys_(median_kernels<Key>(isa)),
         median_(height, width, 1, lines.ksize, infinity_key<Key, S>(), isa),
         threshold_(height, width, 1, lines.threshold, isa),
-        gray_(allocate<S>(row_room(width))),
-        medians_(allocate<Key>(row_room(width))),
+        medians_(allocate<S>(row_room(width))),
         mask_(allocate<Pixel>(row_room(width))) {}
 
   void start(int64_t y, double c) {
@@ -54,15 +52,10 @@ class LineRows {
   // 0 on the lines of the next row. gray(y, row) makes a row of the gray image.
   template <class Gray>
   const Pixel* next(const Gray& gray) {
-    const auto gray_keys = [&](int64_t y, Key* row) {
-      gray(y, gray_.get());
-      return keys_.read_keys(reinterpret_cast<const Key*>(gray_.get()), 1, row, width_, infinity_key<Key, S>());
-    };
     const auto median_row = [&](int64_t, Pixel* row) {
-      Key* const medians = medians_.get();
-      median_.next(gray_keys, &medians, 1);
-      keys_.write_keys(medians, reinterpret_cast<Key*>(gray_.get()), 1, width_);
-      std::copy_n(gray_.get(), width_, row);
+      Key* const medians = reinterpret_cast<Key*>(medians_.get());
+      median_.next([&](int64_t y, Key* to) { gray(y, reinterpret_cast<S*>(to)); }, &medians, 1);
+      std::copy_n(medians_.get(), width_, row);
     };
     threshold_.next(median_row, mask_.get());
     return mask_.get();
@@ -71,11 +64,9 @@ class LineRows {
  private:
   Lines lines_;
   int64_t width_;
-  MedianKernels<Key> keys_;
   MedianRows<Key> median_;
   ThresholdRows<Pixel> threshold_;
-  Buffer<S> gray_;
-  Buffer<Key> medians_;
+  Buffer<S> medians_;
   Buffer<Pixel> mask_;
 };
 

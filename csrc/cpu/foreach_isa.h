@@ -60,3 +60,11 @@ namespace {
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
+
+// An expression, as the namespace of an instruction set has it.
+#if defined(__x86_64__)
+#define TEXFILTERS_FOR_ISA(isa, ...) \
+  ((isa) == Isa::avx512 ? avx512::__VA_ARGS__ : (isa) == Isa::avx2 ? avx2::__VA_ARGS__ : baseline::__VA_ARGS__)
+#else
+#define TEXFILTERS_FOR_ISA(isa, ...) (static_cast<void>(isa), baseline::__VA_ARGS__)
+#endif

@@ -26,12 +26,8 @@ namespace {
 using torch::stable::Tensor;
 
 template <class T>
-SumSymmetric<T> sum_kernel([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::sum_symmetric<T>;
-  if (isa == Isa::avx2) return avx2::sum_symmetric<T>;
-#endif
-  return baseline::sum_symmetric<T>;
+SumSymmetric<T> sum_kernel(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, sum_symmetric<T>);
 }
 
 struct GaussianParameters {

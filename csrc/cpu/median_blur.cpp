@@ -30,12 +30,8 @@ constexpr Network kMerging = merging_network(M, N, FIRST, COUNT);
 namespace texfilters {
 
 template <class T>
-MedianKernels<T> median_kernels([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::median_kernels<T>();
-  if (isa == Isa::avx2) return avx2::median_kernels<T>();
-#endif
-  return baseline::median_kernels<T>();
+MedianKernels<T> median_kernels(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, median_kernels<T>());
 }
 template MedianKernels<uint8_t> median_kernels(Isa);
 template MedianKernels<int16_t> median_kernels(Isa);
@@ -62,7 +58,7 @@ void run(const Tensor& image, const Tensor& output, int64_t ksize) {
   const InterleavedPlanes<T> planes(image, output, axes, kLargestPitch);
   if (planes.empty()) return;
   const Isa isa = current_isa();
-  const MedianKernels<T> kernels = median_kernels<T>(isa);
+  const bool direct = planes.target_x == 1;
   const double pixels = static_cast<double>(planes.count()) * static_cast<double>(planes.height * planes.width);
   const Bands bands(planes.count(), planes.height, ksize / 2, nanoseconds<T>(ksize) * pixels);
   struct Worker {
@@ -74,15 +70,19 @@ void run(const Tensor& image, const Tensor& output, int64_t ksize) {
     std::unique_ptr<Worker>& worker = workers[thread];
     if (worker == nullptr) {
       worker.reset(new Worker{{planes.height, planes.width, planes.pitch, ksize, kInfinity, isa},
-                              allocate<T>(kMedianRows * row_room(planes.width))});
+                              allocate<T>(direct ? 0 : kMedianRows * row_room(planes.width))});
     }
     const T* source = planes.source(plane);
     T* target = planes.target(plane);
     const auto read = [&](int64_t y, T* row) {
-      return kernels.read_keys(source + y * planes.source_y, planes.source_x, row, planes.width, kInfinity);
+      const T* from = source + y * planes.source_y;
+      if (planes.source_x == 1) {
+        std::copy_n(from, planes.width, row);
+      } else {
+        for (int64_t x = 0; x < planes.width; ++x) row[x] = from[x * planes.source_x];
+      }
     };
-    const bool direct = std::is_same_v<T, uint8_t> && planes.target_x == 1;
-    worker->median.start(begin);
+    worker->median.start(begin, planes.source_x == 1 ? source : nullptr, planes.source_y);
     for (int64_t y = begin; y < end; y += kMedianRows) {
       const int64_t count = std::min(kMedianRows, end - y);
       std::array<T*, kMedianRows> out;
@@ -91,7 +91,8 @@ void run(const Tensor& image, const Tensor& output, int64_t ksize) {
       }
       worker->median.next(read, out.data(), count);
       for (int64_t i = 0; i < count && !direct; ++i) {
-        kernels.write_keys(out[i], target + (y + i) * planes.target_y, planes.target_x, planes.width);
+        T* to = target + (y + i) * planes.target_y;
+        for (int64_t x = 0; x < planes.width; ++x) to[x * planes.target_x] = out[i][x];
       }
     }
   });

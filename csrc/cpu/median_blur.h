@@ -30,7 +30,9 @@ constexpr T infinity_key() {
 
 constexpr int64_t kLargestNetwork = 9;
 constexpr int64_t kLargestPitch = 4;
-constexpr int64_t kMedianRows = 6;  // that are best computed at once
+constexpr int64_t kMedianRows = 12;  // that are best computed at once
+template <class T>
+constexpr int64_t kMedianAhead = 512 / sizeof(T);  // is fetched early: so many rows the hardware does not follow
 
 // A piece of a row, such that the sorted columns, their pairs and fours stay in the cache; and their lists' stride,
 // with the margins.
@@ -54,14 +56,14 @@ struct HistogramKernels {
 // What is compiled for every instruction set.
 template <class T>
 struct MedianKernels {
-  void (*median_rows_of_3)(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch);
+  void (*median_rows_of_3)(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch,
+                           T infinity);
   std::array<void (*)(const T* const* rows, T* out, int64_t width, int64_t pitch, T* memory), 3> network;  // 5, 7, 9
   void (*select)(const T* const* rows, const int64_t* times, int64_t count, T* out, int64_t width, int64_t pitch,
                  int64_t ksize);
   HistogramKernels<uint8_t> histogram;        // windows of up to 255
   HistogramKernels<uint16_t> wide_histogram;  // of up to 65535
-  bool (*read_keys)(const T* source, int64_t step, T* keys, int64_t width, T infinity);
-  void (*write_keys)(const T* keys, T* target, int64_t step, int64_t width);
+  bool (*turn_row)(T* row, int64_t width, T infinity);
 };
 
 template <class T>
@@ -100,10 +102,10 @@ class ColumnHistograms {
 //
 //   MedianRows<uint8_t> median(height, width, pitch, ksize, 255, isa);
 //   median.start(y);
-//   median.next(read, out);  // row y, then y + 1, ...
+//   median.next(read, &out, 1);  // row y, then y + 1, ...
 //
-// `width` counts elements. read(y, row) reads a row of the image, as keys, and tells whether it holds a NaN; no row is
-// asked for twice, unless `start` goes back.
+// `width` counts elements. read(y, row) copies a row of the image; no row is asked for twice, unless `start` goes back.
+// What it copies and what comes out are the bits of the image; keys are used within.
 template <class T>
 class MedianRows {
  public:
@@ -127,15 +129,14 @@ class MedianRows {
     }
   }
 
-  void start(int64_t y) {
+  // `plane`: rows that need not be copied, `stride` elements apart.
+  void start(int64_t y, const T* plane = nullptr, int64_t stride = 0) {
     y_ = y;
     fresh_ = true;
     ring_.start(y - radius_);
-  }
-
-  template <class Read>
-  void next(const Read& read, T* out) {
-    next(read, &out, 1);
+    // Vectors pass a row's ends, into the rows around it. The first and the last row have none on one side.
+    plane_ = method() == Method::threes && width_ >= kRowStep && stride >= width_ ? plane : nullptr;
+    stride_ = stride;
   }
 
   // `count` rows at once, at most kMedianRows.
@@ -144,12 +145,13 @@ class MedianRows {
     if (method() == Method::threes) {
       read_to(y_ + count, read);
       threes(out, count);
-      for (int64_t i = 0; i < count; ++i, ++y_) spread_nan(out[i]);
+      y_ += count;
     } else {
       for (int64_t i = 0; i < count; ++i, ++y_) {
         read_to(y_ + radius_, read);
         one_row(out[i]);
         spread_nan(out[i]);
+        kernels_.turn_row(out[i], width_, infinity_);
         fresh_ = false;
       }
     }
@@ -169,11 +171,16 @@ class MedianRows {
     return method() == Method::threes ? kMedianRows + 2 : method() == Method::histogram ? ksize_ + 1 : ksize_;
   }
 
+  bool in_place(int64_t y) const { return plane_ != nullptr && y > 0 && y < height_ - 1; }
+
   template <class Read>
   void read_to(int64_t last, const Read& read) {
     ring_.read_to(last, [&](int64_t y, T* row) {
+      if (in_place(y)) return;
       T* first = row + margin_;
-      has_nan_[y % ring_.count()] = read(y, first);
+      read(y, first);
+      if (method() == Method::threes) return;
+      has_nan_[y % ring_.count()] = kernels_.turn_row(first, width_, infinity_);
       for (int64_t i = 0; i < margin_; ++i) first[-1 - i] = first[pitch_ - 1 - i % pitch_];
       for (int64_t i = 0; i < margin_; ++i) first[width_ + i] = first[width_ - pitch_ + i % pitch_];
     });
@@ -202,8 +209,11 @@ class MedianRows {
 
   void threes(T* const* out, int64_t count) {
     std::array<const T*, kMedianRows + 2> rows;
-    for (int64_t i = 0; i < count + 2; ++i) rows[i] = ring_.row(y_ - 1 + i);
-    kernels_.median_rows_of_3(rows.data(), out, count, width_, pitch_);
+    for (int64_t i = 0; i < count + 2; ++i) {
+      const int64_t y = y_ - 1 + i;
+      rows[i] = in_place(y) ? plane_ + y * stride_ : ring_.row(y) + margin_;
+    }
+    kernels_.median_rows_of_3(rows.data(), out, count, width_, pitch_, infinity_);
   }
 
   void network(T* out) {
@@ -267,6 +277,8 @@ class MedianRows {
   std::vector<ColumnHistograms<uint8_t>> narrow_;
   std::vector<ColumnHistograms<uint16_t>> wide_;
   std::vector<char> nan_columns_;
+  const T* plane_ = nullptr;
+  int64_t stride_ = 0;
   int64_t y_ = 0;
   bool fresh_ = true;
 };

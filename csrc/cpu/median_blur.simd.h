@@ -125,33 +125,112 @@ __attribute__((always_inline)) inline V middle(V a, V b, V c) {
   return larger(smaller(a, b), smaller(larger(a, b), c));
 }
 
+// Floating-point numbers as integers of the same order, and back: of a negative one all bits but the sign turn over.
+template <class T, class V>
+__attribute__((always_inline)) inline V turned(V bits) {
+  if constexpr (std::is_same_v<T, uint8_t>) return bits;
+  return static_cast<V>(bits ^ ((bits >> (8 * sizeof(T) - 1)) & std::numeric_limits<T>::max()));
+}
+
+// Pixels with their left and right neighbors, each three sorted. ENDS: a pixel in the lanes of `first` or `last` is its
+// own neighbor on that side.
+template <class T, bool ENDS>
+__attribute__((always_inline)) inline List<T, 3> sorted_three(const T* pixels, int64_t pitch, Bits<T> first,
+                                                              Bits<T> last) {
+  __builtin_prefetch(pixels + kMedianAhead<T>);
+  const Vec<T> here = load(pixels);
+  Vec<T> left = load(pixels - pitch), right = load(pixels + pitch);
+  if constexpr (ENDS) {
+    left = first ? here : left;
+    right = last ? here : right;
+  }
+  return apply<kSorting<3>, 3, T>(List<T, 3>{{turned<T>(left), turned<T>(here), turned<T>(right)}});
+}
+
+// What the windows around either of two rows take from both.
 template <class T>
-__attribute__((always_inline)) inline List<T, 3> sorted_three(const T* padded, int64_t pitch) {
-  return apply<kSorting<3>, 3, T>(List<T, 3>{{load(padded), load(padded + pitch), load(padded + 2 * pitch)}});
+struct TwoRows {
+  Vec<T> lowest, low, lesser, greater, high, highest;
+
+  __attribute__((always_inline)) TwoRows(const List<T, 3>& a, const List<T, 3>& b)
+      : lowest(smaller(a.at[0], b.at[0])),
+        low(larger(a.at[0], b.at[0])),
+        lesser(smaller(a.at[1], b.at[1])),
+        greater(larger(a.at[1], b.at[1])),
+        high(smaller(a.at[2], b.at[2])),
+        highest(larger(a.at[2], b.at[2])) {}
+};
+
+template <class T>
+__attribute__((always_inline)) inline Bits<T> nans(Vec<T> lowest, Vec<T> highest, T infinity) {
+  return (lowest < static_cast<T>(~infinity)) | (highest > infinity);
 }
 
 // Of three sorted threes: the middle one of the largest of the lowest, the middle one of the middle ones and the
-// smallest of the highest.
-template <class T>
-__attribute__((always_inline)) inline Vec<T> median_of_threes(const List<T, 3>& a, const List<T, 3>& b,
-                                                              const List<T, 3>& c) {
-  return middle(larger(larger(a.at[0], b.at[0]), c.at[0]), middle(a.at[1], b.at[1], c.at[1]),
-                smaller(smaller(a.at[2], b.at[2]), c.at[2]));
+// smallest of the highest. NANS: or NaN, if there is one; the largest key is.
+template <class T, bool NANS>
+__attribute__((always_inline)) inline Vec<T> median_of_threes(const TwoRows<T>& two, const List<T, 3>& third,
+                                                              T infinity) {
+  Vec<T> median = middle(larger(two.low, third.at[0]), larger(two.lesser, smaller(two.greater, third.at[1])),
+                         smaller(two.high, third.at[2]));
+  if constexpr (NANS) {
+    const Bits<T> nan = nans(smaller(two.lowest, third.at[0]), larger(two.highest, third.at[2]), infinity);
+    median = nan ? splat(std::numeric_limits<T>::max()) : median;
+  }
+  return turned<T>(median);
+}
+
+// One vector of pixels of each row, from x on. Whether there is a NaN among those that were read, for which NANS is
+// needed.
+template <class T, bool NANS, bool ENDS>
+__attribute__((always_inline)) inline Bits<T> median_columns_of_3(const T* const* rows, T* const* out, int64_t count,
+                                                                  int64_t x, int64_t width, int64_t pitch, T infinity) {
+  Bits<T> first{}, last{};
+  if constexpr (ENDS) {
+    first = first_lanes<T>(pitch - x);
+    last = ~first_lanes<T>(width - pitch - x);
+  }
+  const auto read = [&](int64_t y) { return sorted_three<T, ENDS>(rows[y] + x, pitch, first, last); };
+  List<T, 3> above = read(0), here = read(1);
+  Vec<T> lowest = smaller(above.at[0], here.at[0]), highest = larger(above.at[2], here.at[2]);
+  for (int64_t y = 0; y < count; y += 2) {
+    const bool both = y + 1 < count;
+    const List<T, 3> below = read(y + 2), next = both ? read(y + 3) : below;
+    const TwoRows<T> two(here, below);
+    __builtin_prefetch(out[y] + x + kMedianAhead<T>, 1);
+    if (both) __builtin_prefetch(out[y + 1] + x + kMedianAhead<T>, 1);
+    store_first(out[y] + x, median_of_threes<T, NANS>(two, above, infinity), width - x);
+    if (both) store_first(out[y + 1] + x, median_of_threes<T, NANS>(two, next, infinity), width - x);
+    if constexpr (!NANS) {
+      lowest = smaller(lowest, smaller(below.at[0], next.at[0]));
+      highest = larger(highest, larger(below.at[2], next.at[2]));
+    }
+    above = below;
+    here = next;
+  }
+  return nans(lowest, highest, infinity);
+}
+
+template <class T, bool NANS>
+bool median_rows_of_3(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch, T infinity) {
+  Bits<T> nan{};
+  for (int64_t i = 0; i < width; i += kLanes<T>) {
+    const int64_t x = std::max<int64_t>(0, std::min(i, width - kLanes<T>));
+    const bool ends = x < pitch || x + kLanes<T> > width - pitch;
+    nan |= ends ? median_columns_of_3<T, NANS, true>(rows, out, count, x, width, pitch, infinity)
+                : median_columns_of_3<T, NANS, false>(rows, out, count, x, width, pitch, infinity);
+  }
+  return any(nan);
 }
 
 // Windows of 3, for several rows at once: every pixel is sorted with its left and right neighbor once for the windows
-// above, around and below it. Pixel x of the image stands at rows[y][pitch + x].
+// above, around and below it. Rows hold bits, not keys; of each a vector may be read at least, and `pitch` elements
+// beyond either end.
 template <class T>
-void median_rows_of_3(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch) {
-  for (int64_t i = 0; i < width; i += kLanes<T>) {
-    const int64_t x = std::max<int64_t>(0, std::min(i, width - kLanes<T>));
-    List<T, 3> above = sorted_three(rows[0] + x, pitch), here = sorted_three(rows[1] + x, pitch);
-    for (int64_t y = 0; y < count; ++y) {
-      const List<T, 3> below = sorted_three(rows[y + 2] + x, pitch);
-      store_first(out[y] + x, median_of_threes(above, here, below), width - x);
-      above = here;
-      here = below;
-    }
+void median_rows_of_3(const T* const* rows, T* const* out, int64_t count, int64_t width, int64_t pitch, T infinity) {
+  const bool nan = median_rows_of_3<T, false>(rows, out, count, width, pitch, infinity);
+  if constexpr (!std::is_same_v<T, uint8_t>) {
+    if (nan) median_rows_of_3<T, true>(rows, out, count, width, pitch, infinity);
   }
 }
 
@@ -199,50 +278,18 @@ void median_row(const T* const* rows, T* out, int64_t width, int64_t pitch, T* m
   }
 }
 
-// Floating-point numbers as integers of the same order, and back: of a negative one all bits but the sign turn over.
+// From bits to keys, or back. Whether there is a NaN among the keys, whose bits are beyond the infinity's.
 template <class T>
-inline T turned(T bits) {
-  if constexpr (std::is_same_v<T, uint8_t>) return bits;
-  return static_cast<T>(bits ^ ((bits >> (8 * sizeof(T) - 1)) & std::numeric_limits<T>::max()));
-}
-
-// Whether there is a NaN, whose bits are beyond the infinity's.
-template <class T>
-bool read_keys(const T* source, int64_t step, T* keys, int64_t width, T infinity) {
-  if constexpr (std::is_same_v<T, uint8_t>) {
-    if (step == 1) {
-      std::memcpy(keys, source, width);
-    } else {
-      for (int64_t x = 0; x < width; ++x) keys[x] = source[x * step];
-    }
-    return false;
-  } else {
-    T lowest = 0, highest = 0;
-    if (step == 1) {
-      for (int64_t x = 0; x < width; ++x) {
-        const T key = turned(source[x]);
-        lowest = std::min(lowest, key);
-        highest = std::max(highest, key);
-        keys[x] = key;
-      }
-    } else {
-      for (int64_t x = 0; x < width; ++x) {
-        keys[x] = turned(source[x * step]);
-        lowest = std::min(lowest, keys[x]);
-        highest = std::max(highest, keys[x]);
-      }
-    }
-    return highest > infinity || lowest < ~infinity;
+bool turn_row(T* row, int64_t width, T infinity) {
+  if constexpr (std::is_same_v<T, uint8_t>) return false;
+  T lowest = 0, highest = 0;
+  for (int64_t x = 0; x < width; ++x) {
+    const T key = turned<T>(row[x]);
+    lowest = std::min(lowest, key);
+    highest = std::max(highest, key);
+    row[x] = key;
   }
-}
-
-template <class T>
-void write_keys(const T* keys, T* target, int64_t step, int64_t width) {
-  if (step == 1) {
-    for (int64_t x = 0; x < width; ++x) target[x] = turned(keys[x]);
-  } else {
-    for (int64_t x = 0; x < width; ++x) target[x * step] = turned(keys[x]);
-  }
+  return highest > infinity || lowest < static_cast<T>(~infinity);
 }
 
 template <class T>
@@ -250,8 +297,7 @@ MedianKernels<T> median_kernels() {
   MedianKernels<T> kernels{};
   kernels.median_rows_of_3 = median_rows_of_3<T>;
   kernels.network = {median_row<T, 5>, median_row<T, 7>, median_row<T, 9>};
-  kernels.read_keys = read_keys<T>;
-  kernels.write_keys = write_keys<T>;
+  kernels.turn_row = turn_row<T>;
   if constexpr (std::is_same_v<T, uint8_t>) {
     kernels.histogram = {count_row<uint8_t>, exchange_rows<uint8_t>, select_by_histogram<uint8_t, uint16_t>};
     kernels.wide_histogram = {count_row<uint16_t>, exchange_rows<uint16_t>, select_by_histogram<uint16_t, uint32_t>};

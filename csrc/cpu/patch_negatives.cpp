@@ -11,9 +11,21 @@
 
 #include "cpu/bands.h"
 #include "cpu/dispatch.h"
+#include "cpu/isa.h"
+
+#define TEXFILTERS_ISA_FILE "cpu/patch_negatives.simd.h"
+#include "cpu/foreach_isa.h"
 
 namespace texfilters {
 namespace {
+
+// `rows` pieces of `bytes` each, their strides in bytes.
+using CopyRectangle = void (*)(const char* source, int64_t source_y, char* target, int64_t target_y, int64_t bytes,
+                               int64_t rows);
+
+CopyRectangle rectangle_kernel(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, copy_rectangle);
+}
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
@@ -76,28 +88,6 @@ std::vector<Tiling> tilings(const Tensor& image, const Tensor& patch_size, const
   return result;
 }
 
-// Pieces are short: two overlapping copies of a fixed size take less than a call.
-template <int64_t BLOCK>
-void copy_blocks(char* target, const char* source, int64_t count) {
-  for (int64_t i = 0; i + BLOCK < count; i += BLOCK) std::memcpy(target + i, source + i, BLOCK);
-  std::memcpy(target + count - BLOCK, source + count - BLOCK, BLOCK);
-}
-inline void copy_bytes(char* target, const char* source, int64_t count) {
-  if (count >= 32) return copy_blocks<32>(target, source, count);
-  if (count >= 16) return copy_blocks<16>(target, source, count);
-  if (count >= 4) return copy_blocks<4>(target, source, count);
-  std::memcpy(target, source, count);
-}
-
-template <class T>
-void copy_pixels(T* target, const T* source, int64_t step, int64_t count) {
-  if (step == 1) {
-    copy_bytes(reinterpret_cast<char*>(target), reinterpret_cast<const char*>(source), count * sizeof(T));
-  } else {
-    for (int64_t x = 0; x < count; ++x) target[x] = source[x * step];
-  }
-}
-
 template <class T>
 void run(const Tensor& image, const Tensor& output, const std::vector<Tiling>& all) {
   const int64_t results = output.size(1), channels = image.size(1), height = image.size(2), width = image.size(3);
@@ -106,8 +96,9 @@ void run(const Tensor& image, const Tensor& output, const std::vector<Tiling>& a
   const T* data = static_cast<const T*>(image.const_data_ptr());
   T* target = static_cast<T*>(output.mutable_data_ptr());
   const int64_t step_y = image.stride(2), step_x = image.stride(3);
-  const Bands bands(count, height, 0,
-                    0.2 * sizeof(T) * static_cast<double>(count) * static_cast<double>(height * width));
+  constexpr int64_t kBytes = sizeof(T);
+  const CopyRectangle copy = rectangle_kernel(current_isa());
+  const Bands bands(count, height, 0, 0.2 * kBytes * static_cast<double>(count) * static_cast<double>(height * width));
   bands.run([&](int64_t, int64_t plane, int64_t begin, int64_t end) {
     const int64_t result = plane / channels, channel = plane % channels;
     const T* source = data + result / results * image.stride(0) + channel * image.stride(1);
@@ -118,10 +109,17 @@ void run(const Tensor& image, const Tensor& output, const std::vector<Tiling>& a
       next = std::min(end, (cell_row + 1) * tiling.size);
       const Place* place = tiling.places.data() + cell_row * tiling.columns;
       for (int64_t x = 0; x < width; x += tiling.size, ++place) {
-        const int64_t count = std::min(tiling.size, width - x);
+        const int64_t columns = std::min(tiling.size, width - x);
         const T* from = source + (place->y + y - cell_row * tiling.size) * step_y + place->x * step_x;
         T* to = target + (plane * height + y) * width + x;
-        for (int64_t row = y; row < next; ++row, from += step_y, to += width) copy_pixels(to, from, step_x, count);
+        if (step_x == 1) {
+          copy(reinterpret_cast<const char*>(from), step_y * kBytes, reinterpret_cast<char*>(to), width * kBytes,
+               columns * kBytes, next - y);
+          continue;
+        }
+        for (int64_t row = y; row < next; ++row, from += step_y, to += width) {
+          for (int64_t i = 0; i < columns; ++i) to[i] = from[i * step_x];
+        }
       }
     }
   });

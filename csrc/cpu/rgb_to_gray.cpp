@@ -14,12 +14,8 @@
 namespace texfilters {
 
 template <class S>
-GrayRow<S> gray_kernel([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::gray_kernel<S>();
-  if (isa == Isa::avx2) return avx2::gray_kernel<S>();
-#endif
-  return baseline::gray_kernel<S>();
+GrayRow<S> gray_kernel(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, gray_kernel<S>());
 }
 template GrayRow<uint8_t> gray_kernel(Isa);
 template GrayRow<c10::Half> gray_kernel(Isa);

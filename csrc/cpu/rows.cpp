@@ -6,12 +6,8 @@
 namespace texfilters {
 
 template <class S, class T>
-RowKernels<S, T> row_kernels([[maybe_unused]] Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return {avx512::read_row<S, T>, avx512::write_row<S, T>};
-  if (isa == Isa::avx2) return {avx2::read_row<S, T>, avx2::write_row<S, T>};
-#endif
-  return {baseline::read_row<S, T>, baseline::write_row<S, T>};
+RowKernels<S, T> row_kernels(Isa isa) {
+  return {TEXFILTERS_FOR_ISA(isa, read_row<S, T>), TEXFILTERS_FOR_ISA(isa, write_row<S, T>)};
 }
 template RowKernels<uint8_t, uint8_t> row_kernels(Isa);
 template RowKernels<uint8_t, float> row_kernels(Isa);

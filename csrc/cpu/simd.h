@@ -101,11 +101,20 @@ inline Vec<T> keep(Vec<T> v, Bits<T> mask) {
 }
 
 // All bits set in the first n lanes.
+template <class T, class Lane, int... I>
+inline Bits<T> first_lanes(Lane n, std::integer_sequence<int, I...>) {
+  return Bits<T>{I...} < n;
+}
 template <class T>
-inline Bits<T> first_lanes(int n) {
-  Bits<T> mask;
-  for (int i = 0; i < kLanes<T>; ++i) mask[i] = i < n ? -1 : 0;
-  return mask;
+inline Bits<T> first_lanes(int64_t n) {
+  const int64_t within = std::clamp<int64_t>(n, 0, kLanes<T>);
+  return first_lanes<T>(static_cast<typename VecOf<T>::Lane>(within), std::make_integer_sequence<int, kLanes<T>>{});
+}
+
+template <class B>
+inline bool any(B mask) {
+  const B none{};
+  return std::memcmp(&mask, &none, sizeof mask) != 0;
 }
 
 // The last lane of `before`, then all but the last of `v`: each lane sees its left neighbor.
