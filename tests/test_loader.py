@@ -307,6 +307,13 @@ class TestLoops:
             next(loop)
         assert "8 // batch" in traceback.extract_tb(caught.tb)[-1].line
 
+    def test_an_iterator_within_the_transform_that_ends_does_not_end_the_loop(self, device):
+        others = iter([1])
+        loop = iter(DeviceLoader([4, 2], device, lambda batch: batch + next(others)))
+        assert next(loop) == 5
+        with pytest.raises(RuntimeError, match="transform raised StopIteration"):
+            next(loop)
+
     def test_draws_keep_their_order(self, device):
         """From torch's own generator, in the thread of the loop."""
         torch.manual_seed(3)
@@ -471,6 +478,7 @@ NESTED = {
     "ordered": lambda t: collections.OrderedDict(b=t, a=1),
     "default": lambda t: collections.defaultdict(list, a=t),
     "dict of its own": lambda t: options(image=t),
+    "counter": lambda t: collections.Counter(a=2),
     "read only": lambda t: types.MappingProxyType({"image": t}),
     "deque": lambda t: collections.deque([t, t], maxlen=2),
     "packed": lambda t: pack_sequence([t.flatten(), t.flatten()[:3]]),
@@ -508,6 +516,7 @@ class TestNested:
         assert list(moved["ordered"]) == ["b", "a"]
         assert moved["default"]["new"] == []
         assert moved["dict of its own"].name == "mine"
+        assert moved["counter"] == {"a": 2}
         assert moved["deque"].maxlen == 2
         assert moved["nothing to move"] == ("text", 3, None, range(4), object, Sample)
 

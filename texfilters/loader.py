@@ -66,7 +66,7 @@ class DeviceLoader:
             # What the transform holds on the device may still be on its way there.
             _side_stream(self.device).wait_stream(torch.cuda.current_stream(self.device))
             return map(self._handed_over, _OneAhead(map(self._prepared, batches)))
-        return batches if self.transform is None else map(self.transform, batches)
+        return batches if self.transform is None else map(self._transformed, batches)
 
     def _prepared(self, batch: Any) -> tuple[Any, torch.cuda.Event]:
         """The batch as it will be on the device, and the event by which it is."""
@@ -79,8 +79,14 @@ class DeviceLoader:
         with torch.cuda.stream(stream):
             batch = _moved(batch, self.device)
             if self.transform is not None:
-                batch = self.transform(batch)
+                batch = self._transformed(batch)
             return batch, stream.record_event()
+
+    def _transformed(self, batch: Any) -> Any:
+        try:
+            return self.transform(batch)  # type: ignore[misc]
+        except StopIteration as error:  # of an iterator within it, which would end the loop as if it were the loader's
+            raise RuntimeError("transform raised StopIteration") from error
 
     def _handed_over(self, prepared: tuple[Any, torch.cuda.Event]) -> Any:
         """From now on the batch belongs to the stream that the caller is on."""
@@ -188,7 +194,8 @@ def _moved(batch: Any, device: torch.device) -> Any:
     clone: Any
     if isinstance(batch, MutableMapping):
         clone = copy.copy(batch)
-        clone.update({key: _moved(value, device) for key, value in batch.items()})
+        for key, value in batch.items():
+            clone[key] = _moved(value, device)  # update() of a Counter would add
         return clone
     if isinstance(batch, Mapping):
         return type(batch)({key: _moved(value, device) for key, value in batch.items()})  # type: ignore[call-arg]
