@@ -74,16 +74,16 @@ def measured(source: Path, temporary: Path, arguments: argparse.Namespace, conso
     alone: list[dict[str, float]] = []
     rows: list[dict[str, Any]] = []
     # Forked first, while nothing parallel has run in this process.
-    together = all_cores_at_once(sample, cores) if arguments.device == "cpu" else {}
+    together = all_cores_at_once(sample, temporary, cores) if arguments.device == "cpu" else {}
     for number in range(arguments.rounds):
-        alone.append(parts_alone(sample, arguments.device))
+        alone.append(parts_alone(sample, temporary, arguments.device))
         console.print("alone on one core, ms an image:", _rounded(alone[-1]))
         target = temporary / f"target {number}"
         row = watched_job.run(source, target, arguments.images, flags)
         row["nothing_to_do_s"] = watched_job.run(source, target, arguments.images, flags)["wall_s"]
         rows.append(_rounded(row))
         console.print("job:", rows[-1])
-    alone.append(parts_alone(sample, arguments.device))
+    alone.append(parts_alone(sample, temporary, arguments.device))
     return machine.describe(PACKAGES) | {
         "images": arguments.images,
         "sample": arguments.sample,
@@ -100,17 +100,18 @@ def measured(source: Path, temporary: Path, arguments: argparse.Namespace, conso
     }
 
 
-def parts_alone(sample: Sequence[Path], device: str = "cpu") -> dict[str, float]:
+def parts_alone(sample: Sequence[Path], temporary: Path, device: str = "cpu") -> dict[str, float]:
     """Milliseconds an image of each part with one thread, one file after the other, without the command's own code.
 
     Decode, filter and encode are what the libraries need for them, from bytes to bytes in memory; what lies between
     them, and what a job must do with its files, is measured beside them. On a GPU the filter's time holds both copies.
     """
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(dir=sample[0].parent.parent) as folder:
-        for path in sample[:3]:
-            _seconds(path, Path(folder), device)
-        times = [_seconds(path, Path(folder), device) for path in sample]
+    # It stays for now: where many files were removed of late, ext4 takes a hundred times as long to make new ones.
+    folder = Path(tempfile.mkdtemp(dir=temporary))
+    for path in sample[:3]:
+        _seconds(path, folder, device)
+    times = [_seconds(path, folder, device) for path in sample]
     return {part: 1e3 * statistics.mean(one[part] for one in times) for part in times[0]}
 
 
@@ -145,12 +146,12 @@ def _seconds(path: Path, folder: Path, device: str) -> dict[str, float]:
     return {"decode": decode, "filter": filter, "encode": encode, "between": between, "files": files}
 
 
-def all_cores_at_once(sample: Sequence[Path], cores: int) -> dict[str, float]:
+def all_cores_at_once(sample: Sequence[Path], temporary: Path, cores: int) -> dict[str, float]:
     """The same while every core does it: what they share (caches, memory, clock) is no fault of a job."""
-    shares = [sample[core::cores] for core in range(cores)]
+    shares = [(sample[core::cores], temporary) for core in range(cores)]
     with multiprocessing.get_context("fork").Pool(cores) as pool:
-        pool.map(parts_alone, shares, chunksize=1)
-        turns = pool.map(parts_alone, shares, chunksize=1)
+        pool.starmap(parts_alone, shares, chunksize=1)
+        turns = pool.starmap(parts_alone, shares, chunksize=1)
     return {part: statistics.mean(turn[part] for turn in turns) for part in turns[0]}
 
 

@@ -152,11 +152,11 @@ def folder_job(result: Result) -> str:
     notes = [
         f"{result['niter']} iterations, quality {result['quality']}; {number(result['mean_pixels'] / 1e3)} thousand",
         f"pixels and {number(result['mean_bytes'] / 1e3)} kB an image on average. The parts are those of",
-        f"{result['sample']} of the images, between the jobs; steady is the pace between a tenth and nine tenths of the",
-        f"images, median of {len(result['rows'])} jobs. Not in the sum, though a job has to do it: planes from pixels and",
-        f"back, {number(alone['between'])} ms; reading, hashing and writing the files, {number(alone['files'])} ms. On all",
-        f"cores at once, without a job around them, the parts take {number(busy / best)} of their sum. A second run, which",
-        "has nothing to do, takes",
+        f"{result['sample']} of the images, between the jobs; steady is the pace between a tenth and nine tenths of",
+        f"the images, median of {len(result['rows'])} jobs. Not in the sum, though a job has to do it: planes from",
+        f"pixels and back, {number(alone['between'])} ms; reading, hashing and writing the files,",
+        f"{number(alone['files'])} ms. On all cores at once, without a job around them, the parts take",
+        f"{number(busy / best)} of their sum. A second run, which has nothing to do, takes",
         f"{number(again * images / 1e3)} s. All processes together take {number(together)} MB, of which each worker",
         f"has at most {number(worker)} MB to itself.",
     ]

@@ -39,12 +39,12 @@ def test_the_photos_are_all_different_and_of_the_sizes_asked(folder, tmp_path):
     assert [path.read_bytes() for path in sorted(tmp_path.rglob("*.jpg"))] == [path.read_bytes() for path in files]
 
 
-def test_the_parts_are_measured_one_by_one(folder):
+def test_the_parts_are_measured_one_by_one(folder, tmp_path):
     sample = sorted(folder.rglob("*.jpg"))[:20]
-    alone = folder_job.parts_alone(sample)
+    alone = folder_job.parts_alone(sample, tmp_path)
     assert list(alone) == ["decode", "filter", "encode", "between", "files"]
     assert all(0 < ms < 100 for ms in alone.values())
-    assert folder_job.all_cores_at_once(sample, 2).keys() == alone.keys()
+    assert folder_job.all_cores_at_once(sample, tmp_path, 2).keys() == alone.keys()
 
 
 def test_the_pace_between_two_looks():
