@@ -194,7 +194,8 @@ class TestExistingTargets:
         (first,) = job.do("a.png")
         before = os.stat(job.target / "a.png")
         assert job.do("a.png", resuming=True) == [first]
-        assert os.stat(job.target / "a.png") == before
+        after = os.stat(job.target / "a.png")
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
         content = bytearray((job.target / "a.png").read_bytes())
         content[-1] ^= 1
         (job.target / "a.png").write_bytes(content)

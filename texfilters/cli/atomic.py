@@ -5,7 +5,6 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +19,22 @@ class Stop(OSError):
     """What has failed for one file will fail for all that come after it: the disk takes nothing more."""
 
 
+class _Stopping:
+    """Errors of a disk that takes nothing more become Stop; others stay as they are."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise Stop(error.errno, error.strerror) from error
+
+
+_stopping = _Stopping()
+
+
 class Temporary:
     """A new file, open for writing, which goes away at the end of the `with` block unless it is given a place.
 
@@ -32,7 +47,7 @@ class Temporary:
         self._is_placed = False
 
     def __enter__(self) -> Self:
-        with _lock, _stopping():
+        with _lock, _stopping:
             if _abandoned:
                 raise InterruptedError("interrupted")
             self._descriptor = _create(self.name)
@@ -41,24 +56,24 @@ class Temporary:
 
     def write(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
-        with _stopping():
+        with _stopping:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
     def truncate(self, size: int) -> None:
         """Forget what was written beyond `size` bytes, and go on from there."""
-        with _stopping():
+        with _stopping:
             os.ftruncate(self._descriptor, size)
             os.lseek(self._descriptor, size, os.SEEK_SET)
 
     def flush(self) -> None:
         """Wait until the content is on the disk."""
-        with _stopping():
+        with _stopping:
             os.fsync(self._descriptor)
 
     def place(self, path: str) -> None:
         """Give the file its name, in place of what bears it; folders are made where they are missing."""
-        with _stopping():
+        with _stopping:
             self._close()  # a network's file system may hold errors back until then
             try:
                 os.replace(self.name, path)
@@ -114,13 +129,3 @@ def _create(name: str) -> int:
     except FileExistsError:  # of a process that was killed
         os.unlink(name)
         return os.open(name, flags, 0o666)
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise Stop(error.errno, error.strerror) from error

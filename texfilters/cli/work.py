@@ -119,14 +119,11 @@ def _convert(shard: tar_shards.Shard, item: Item, settings: Settings, temporary:
 
 def _require_room(item: Item, settings: Settings, source: os.stat_result) -> None:
     """Refuse a target that is there and must stay before anything is computed."""
-    try:
-        target = os.stat(item.target)
-    except OSError:
-        pass
-    else:
-        if os.path.samestat(source, target):
-            raise ValueError("the output would overwrite its input")
-    if not (settings.overwrite or item.resuming) and os.path.lexists(item.target):
+    if not os.path.lexists(item.target):
+        return
+    if os.path.exists(item.target) and os.path.samestat(source, os.stat(item.target)):
+        raise ValueError("the output would overwrite its input")
+    if not (settings.overwrite or item.resuming):
         raise ValueError(_EXISTS)
 
 
