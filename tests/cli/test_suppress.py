@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import sys
 import tarfile
 
@@ -14,6 +15,7 @@ from PIL import Image, JpegImagePlugin
 
 import texfilters
 from cli_helpers import SCIKIT_IMAGES, files_in, pixels, run, start
+from cuda_cases import MARKS
 from texfilters._backends import resolve
 from texfilters.cli import lock, main, progress
 from texfilters.cli.listing import Shard, Tree
@@ -290,7 +292,7 @@ def test_a_reader_that_has_gone_costs_no_image(tmp_path, tree, call):
 def test_a_second_run_at_the_same_time_is_refused(tmp_path, tree, call, monkeypatch):
     monkeypatch.setattr(lock, "_PATIENCE", 0.1)
     (tmp_path / "target").mkdir()
-    with lock.hold(str(tmp_path / "target"), Shard()):
+    with lock.hold(str(tmp_path / "target"), str(Shard())):
         outcome = call("suppress", tree, tmp_path / "target")
         assert outcome.code == 2
         assert outcome.err.startswith("texfilters: another run is at work on this target; it holds ")
@@ -353,3 +355,35 @@ def test_a_file_in_another_format(tmp_path, small, call):
     outcome = call("suppress", tmp_path / "a.png", tmp_path / "b.png", "--shard", "1/2")
     assert outcome.code == 2
     assert "shard divides the files of a folder" in outcome.err
+
+
+def test_what_a_killed_run_on_a_file_has_left_is_removed_by_the_next(tmp_path, small, call):
+    small.save(tmp_path / "a.png")
+    code = "import os\nfrom texfilters.cli import atomic\natomic.os.replace = lambda *names: os.kill(os.getpid(), 9)"
+    process = start("suppress", tmp_path / "a.png", tmp_path / "there" / "b.png", before=code)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert len(files_in(tmp_path / "there")) == 2  # a temporary and a lock
+    assert call("suppress", tmp_path / "a.png", tmp_path / "there" / "b.png").code == 0
+    assert files_in(tmp_path / "there") == {"b.png"}
+
+
+class TestOnAGpu:
+    pytestmark = MARKS
+
+    def test_a_tree(self, tmp_path, tree, call):
+        """Batches of mixed sizes and modes, in workers that are spawned; and the same files as on the CPU."""
+        for i in range(40):
+            shutil.copy(tree / "color.png", tree / f"copy {i}.png")
+        on_gpu = call("suppress", tree, tmp_path / "gpu", "--device", "cuda", "--workers", "2", "--coupling", "l2")
+        on_cpu = call("suppress", tree, tmp_path / "cpu", "--coupling", "l2")
+        assert (on_gpu.code, on_gpu.err) == (1, on_cpu.err)
+        assert files_in(tmp_path / "gpu") == files_in(tmp_path / "cpu")
+        for name in files_in(tmp_path / "gpu") - {MANIFEST}:
+            lossy = name.lower().endswith((".jpg", ".jpeg", ".webp"))
+            error = np.abs(pixels(tmp_path / "gpu" / name).astype(int) - pixels(tmp_path / "cpu" / name).astype(int))
+            assert error.mean() < (0.5 if lossy else 0.01)
+        outcome = call("suppress", tree, tmp_path / "gpu", "--coupling", "l2")
+        assert (outcome.code, "device was cuda, now cpu" in outcome.err) == (2, True)
+        again = call("suppress", tree, tmp_path / "gpu", "--coupling", "l2", "--device", "cuda")
+        assert again.out.splitlines()[1] == "already done  51"

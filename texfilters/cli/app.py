@@ -17,6 +17,7 @@ from rich.text import Text
 import texfilters
 from texfilters import _backends
 from texfilters.cli import compare, filters, image_files, interrupts, suppress, work
+from texfilters.cli.job import Job
 from texfilters.cli.listing import Shard
 from texfilters.cli.messages import Refused, say, shown
 
@@ -110,7 +111,9 @@ def _strengths(filter: filters.Filter, parameter: str) -> str:
 
 @app.command("suppress", epilog=_table("Flags of each filter, and their defaults:", _default))
 def suppress_command(
-    src: Annotated[str, typer.Argument(metavar="SRC", help="An image, or a folder whose tree of images is read.")],
+    src: Annotated[
+        str, typer.Argument(metavar="SRC", help="An image, a .tar shard, or a folder whose tree of them is read.")
+    ],
     dst: Annotated[
         str, typer.Argument(metavar="DST", help="Where the result goes: a file or a folder; SRC itself is refused.")
     ],
@@ -181,7 +184,7 @@ def suppress_command(
             max_pixels=max_pixels or None,
             overwrite=overwrite,
         )
-        status = suppress.run(suppress.Job(src, dst, settings, workers, on_error == "stop", _shard(shard), report))
+        status = suppress.run(Job(src, dst, settings, workers, on_error == "stop", _shard(shard), report))
     raise typer.Exit(status)
 
 

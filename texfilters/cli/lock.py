@@ -1,4 +1,7 @@
-"""One run of a shard at a time on a target, and nothing left of one that was killed."""
+"""One run at a time on a target, and nothing left of one that was killed.
+
+A run goes by a name: of a folder's shard "1-of-1", so that several shards may be at work on one folder.
+"""
 
 import contextlib
 import errno
@@ -7,30 +10,29 @@ import os
 import time
 from collections.abc import Iterator
 
-from texfilters.cli.listing import Shard
 from texfilters.cli.messages import Refused, reason, say, shown
 
 _PATIENCE = 2.0  # seconds that the workers of a run that was just killed may take to end: they share its lock
 
 
-def temporary(folder: str, shard: Shard, slot: int) -> str:
+def temporary(folder: str, run: str, slot: int) -> str:
     """Where a worker writes, at the root of the target, before a file gets its name."""
-    return os.path.join(folder, f".texfilters-{shard}-{slot}.tmp")
+    return os.path.join(folder, f".texfilters-{run}-{slot}.tmp")
 
 
 @contextlib.contextmanager
-def hold(folder: str, shard: Shard) -> Iterator[None]:
-    """Keep other runs of this shard away from `folder`, and remove its temporaries before and after."""
-    path = os.path.join(folder, f".texfilters-{shard}.lock")
+def hold(folder: str, run: str) -> Iterator[None]:
+    """Keep others of this run's name away from `folder`, and remove its temporaries before and after."""
+    path = os.path.join(folder, f".texfilters-{run}.lock")
     try:
         descriptor = _locked(path)
     except OSError as error:
         raise Refused(f"cannot write to {shown(folder)}: {reason(error)}", code=1) from error
     try:
-        _sweep(folder, shard)
+        _sweep(folder, run)
         yield
     finally:
-        _sweep(folder, shard)
+        _sweep(folder, run)
         with contextlib.suppress(OSError):
             os.unlink(path)
         os.close(descriptor)
@@ -42,8 +44,7 @@ def _locked(path: str) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The run before may have removed the file between the two calls.
-            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if _is_at(path, descriptor):  # the run before may have removed the file between the two calls
                 return descriptor
         except BlockingIOError:
             if time.monotonic() > end:
@@ -63,9 +64,16 @@ def _locked(path: str) -> int:
         os.close(descriptor)
 
 
-def _sweep(folder: str, shard: Shard) -> None:
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(folder: str, run: str) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(f".texfilters-{shard}-") and entry.name.endswith(".tmp"):
+            if entry.name.startswith(f".texfilters-{run}-") and entry.name.endswith(".tmp"):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)

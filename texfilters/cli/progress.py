@@ -22,9 +22,11 @@ class Tally:
     def __init__(self, total: int, report: Report | None = None) -> None:
         self.done = self.images = self.already = self.failed = 0
         self._total, self._report = total, report
+        self._files = 0  # that the bar has passed
         self._kinds: Counter[str] = Counter()
         self._failures: list[tuple[str, str]] = []
         self._start = self._refreshed = time.perf_counter()
+        self._seconds = 1e-9
         self._progress: Progress | None = None
 
     def __enter__(self) -> "Tally":
@@ -40,6 +42,7 @@ class Tally:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._look_at_the_clock()
         if self._progress is not None:
             self._draw(self._progress)
             self._progress.stop()
@@ -58,32 +61,26 @@ class Tally:
         self._failures_of(source, record)
         self._advanced()
 
-    def fail(self, source: str, why: str) -> None:
-        """Something of which there is no record."""
-        self.failed += 1
-        kind = re.sub(r"\s*\(.*\)|'.*'", "", re.sub(r"\d+", "N", why))
-        self._kinds[kind if len(self._kinds) < 100 or kind in self._kinds else "of other kinds"] += 1
-        if len(self._failures) < _SHOWN:
-            self._failures.append((source, why))
-        if self._report is not None:
-            self._report.failure(source, why)
+    def add_failure(self, source: str, why: str) -> None:
+        """A file of which there is no record, or a folder."""
+        self._fail(source, why)
+        self._advanced()
 
     def counts(self) -> dict[str, Any]:
-        seconds = self._seconds()
         return {
             "done": self.done,
             "images": self.images,
             "already_done": self.already,
             "failed": self.failed,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(self.images / seconds, 1),
+            "seconds": round(self._seconds, 3),
+            "images_per_second": round(self.images / self._seconds, 1),
         }
 
     def show(self, left_out: int, more: str) -> None:
         """Print the table and the failures; `more` says where those are that are not shown."""
-        seconds = self._seconds()
+        done = f"{_count(self.images, 'image')} in {self._seconds:.1f} s ({self.images / self._seconds:.1f} images/s)"
         lines = [
-            f"done          {_count(self.images, 'image')} in {seconds:.1f} s ({self.images / seconds:.1f} images/s)",
+            f"done          {done}",
             f"already done  {self.already}",
             f"failed        {self.failed}",
             *(f"              {number} {kind}" for kind, number in self._kinds.most_common(_KINDS)),
@@ -98,27 +95,37 @@ class Tally:
         if self.failed > len(self._failures):
             say(f"and {self.failed - len(self._failures)} more: {more}", error=True)
 
+    def _fail(self, source: str, why: str) -> None:
+        self.failed += 1
+        kind = re.sub(r"\s*\(.*\)|'.*'", "", re.sub(r"\d+", "N", why))
+        self._kinds[kind if len(self._kinds) < 100 or kind in self._kinds else "of other kinds"] += 1
+        if len(self._failures) < _SHOWN:
+            self._failures.append((source, why))
+        if self._report is not None:
+            self._report.failure(source, why)
+
     def _failures_of(self, source: str, record: dict[str, Any]) -> None:
         if record["status"] == "failed":
-            self.fail(source, record["reason"])
+            self._fail(source, record["reason"])
         for member, why in record.get("left_out", {}).items():
-            self.fail(f"{source}/{member}", why)
+            self._fail(f"{source}/{member}", why)
 
     def _advanced(self) -> None:
+        self._files += 1
         if self._progress is not None and time.perf_counter() - self._refreshed > _REFRESH:
             self._draw(self._progress)
 
     def _draw(self, progress: Progress) -> None:
-        self._refreshed = time.perf_counter()
-        counts = f"{self.images / self._seconds():.1f} images/s"
+        self._look_at_the_clock()
+        counts = f"{self.images / self._seconds:.1f} images/s"
         counts += f", {self.already} already done" if self.already else ""
         counts += f", {self.failed} failed" if self.failed else ""
-        files = self.already + self.done + self.failed
-        progress.update(progress.task_ids[0], completed=files, description=counts)
+        progress.update(progress.task_ids[0], completed=self._files, description=counts)
         progress.refresh()
 
-    def _seconds(self) -> float:
-        return max(time.perf_counter() - self._start, 1e-9)
+    def _look_at_the_clock(self) -> None:
+        self._refreshed = time.perf_counter()
+        self._seconds = max(self._refreshed - self._start, 1e-9)
 
 
 def _count(number: int, what: str) -> str:
