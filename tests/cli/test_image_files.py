@@ -400,6 +400,7 @@ class TestMetadata:
         with Image.open(tmp_path / f"b.{suffix}") as image:
             assert image.size == small.size[::-1]
 
+    @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
     def test_exif_that_cannot_be_read_turns_nothing(self, small):
         picture = Picture(small, exif=b"Exif\0\0II*\0broken", icc_profile=ICC)
         assert picture.upright() == Picture(small, icc_profile=ICC)

@@ -316,14 +316,16 @@ class TestDamage:
         monkeypatch.setattr(stages, "change", slow)
         assert shard.reason() == "it changed while it was read"
 
-    def test_a_negative_size(self, shard, small):
-        """In the base-256 notation, which once sent tarfile back to where it came from, for ever."""
-        header = bytearray(member("a.cls").tobuf(tarfile.GNU_FORMAT))
-        header[124:136] = b"\xff" * 10 + b"\xf0\x00"
+    @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+    @pytest.mark.parametrize("size", [-4096, 1 << 62, (1 << 88) - 1])
+    def test_sizes_that_lie(self, shard, kind, size):
+        """In the base-256 notation; a negative one once sent tarfile back to where it came from, for ever."""
+        header = bytearray(member("a.cls", type=kind).tobuf(tarfile.GNU_FORMAT))
+        header[124:136] = (size % (1 << 96) | (0 if size < 0 else 1 << 95)).to_bytes(12, "big")
         header[148:156] = b" " * 8
         header[148:156] = b"%06o\0 " % sum(header)
         shard.source.write_bytes(bytes(header) + bytes(tarfile.RECORDSIZE))
-        shard.reason()
+        assert shard.reason().startswith(("truncated within a.cls", "not a tar file, or a damaged one: "))
 
 
 def test_existing_shards(shard, samples):

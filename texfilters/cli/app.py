@@ -111,7 +111,9 @@ def _strengths(filter: filters.Filter, parameter: str) -> str:
 
 @app.command("suppress", epilog=_table("Flags of each filter, and their defaults:", _default))
 def suppress_command(
-    src: Annotated[str, typer.Argument(metavar="SRC", help="An image, or a folder whose tree of images is read.")],
+    src: Annotated[
+        str, typer.Argument(metavar="SRC", help="An image, a .tar shard, or a folder whose tree of them is read.")
+    ],
     dst: Annotated[
         str, typer.Argument(metavar="DST", help="Where the result goes: a file or a folder; SRC itself is refused.")
     ],

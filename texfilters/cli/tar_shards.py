@@ -1,5 +1,6 @@
 """WebDataset shards: a tar of images and what belongs to them, mirrored member by member."""
 
+import contextlib
 import copy
 import hashlib
 import os
@@ -51,15 +52,17 @@ class Shard:
     def members(self) -> Iterator[tarfile.TarInfo]:
         """Every member in turn. Raises ValueError for a damaged file, and for members that are not to be unpacked."""
         with open(self.descriptor, "rb", closefd=False) as file:
-            try:
+            with _parsing():
                 # Not r|, which could not go back for the content; names are bytes, whatever the locale.
                 tar = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-                while (member := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
-                    self._require_harmless(member)
-                    yield member
-            except tarfile.TarError as error:
-                raise ValueError(f"not a tar file, or a damaged one: {reason(error)}") from None
+            while True:
+                with _parsing():
+                    member = tar.next()
+                if member is None:
+                    break
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
+                self._require_harmless(member)
+                yield member
             self._require_end(tar.offset)
 
     def read(self, member: tarfile.TarInfo, max_bytes: int | None) -> bytes:
@@ -105,6 +108,16 @@ class Shard:
             if piece.count(0) < len(piece):
                 raise ValueError(f"damaged: neither a member nor the end of the archive at byte {at}")
             at += len(piece)
+
+
+@contextlib.contextmanager
+def _parsing() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # TarError, or whatever comes of sizes and numbers that lie
+        raise ValueError(f"not a tar file, or a damaged one: {reason(error)}") from None
 
 
 def sha256(descriptor: int) -> str:
