@@ -520,6 +520,22 @@ class TestNested:
         assert moved["deque"].maxlen == 2
         assert moved["nothing to move"] == ("text", 3, None, range(4), object, Sample)
 
+    @pytest.mark.filterwarnings("ignore:.*[Ss]parse.* beta state")
+    def test_sparse_tensors_are_known_by_their_parts(self):
+        dense = torch.eye(4)
+        for sparse, count in (
+            (dense.to_sparse(), 2),
+            (dense.to_sparse_csr(), 3),
+            (dense.to_sparse_csc(), 3),
+            (dense.to_sparse_bsr(2), 3),
+            (dense.to_sparse_bsc(2), 3),
+        ):
+            parts = list(module._tensors({"graph": sparse}))
+            assert len(parts) == count
+            assert all(part.layout == torch.strided for part in parts)
+            assert torch.equal(parts[-1].sum(), dense.sum())
+            assert parts[-1].data_ptr() == list(module._tensors(sparse))[-1].data_ptr()  # and no copies
+
     def test_tv_tensors(self):
         tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="needs torchvision")
         batch = {

@@ -224,10 +224,20 @@ def _pinned(tensor: Tensor) -> Tensor:
     return tensor.pin_memory()
 
 
+_SPARSE = {  # the tensors of a sparse one, for which torch has no record_stream
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
+
+
 def _tensors(batch: Any) -> Iterator[Tensor]:
     """Every tensor of a batch that `_moved` would reach, those within objects that move themselves included."""
     if isinstance(batch, Tensor):
-        yield batch
+        parts = _SPARSE.get(batch.layout)
+        yield from (getattr(batch, part)() for part in parts) if parts else [batch]
         return
     if isinstance(batch, Mapping):
         items: Iterable[Any] = batch.values()
