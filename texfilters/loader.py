@@ -30,8 +30,9 @@ class DeviceLoader:
             it has returned.
 
     A batch may nest tensors in mappings, lists, tuples and dataclasses, whose types are kept. An object with a `to` of
-    its own is moved by that; whatever else is in a batch is passed on as it is. Up to three batches are on the device
-    at a time: the one in use, the one that is ready and the one being prepared.
+    its own is moved by that; its tensors must be its attributes, or nested in them, for their memory to be theirs until
+    the loop's stream has read it. Whatever else is in a batch is passed on as it is. Up to three batches are on the
+    device at a time: the one in use, the one that is ready and the one being prepared.
 
     An error is raised when the batch that it belongs to is due, not before. Leaving a loop early drops the batch that
     was prepared; on a GPU the loader is one batch further than the loop. A loader that fills the same pinned memory
