@@ -259,6 +259,20 @@ class TestOneAhead:
         with pytest.raises(KeyboardInterrupt):
             next(ahead)
 
+    def test_an_interrupt_loses_nothing_that_was_there(self):
+        class Interrupted(Fails):
+            def __next__(self):
+                try:
+                    return super().__next__()
+                except ValueError:
+                    raise KeyboardInterrupt from None
+
+        ahead = module._OneAhead(Interrupted(4, 2))
+        assert next(ahead) == 0
+        with pytest.raises(KeyboardInterrupt):  # instead of 2, when 1 is at hand
+            next(ahead)
+        assert list(ahead) == [1, 3]
+
     def test_what_was_given_out_is_not_held(self):
         ahead = module._OneAhead(torch.zeros(1) for _ in range(3))
         for _ in range(3):
