@@ -498,7 +498,7 @@ NESTED = {
     "packed": lambda t: pack_sequence([t.flatten(), t.flatten()[:3]]),
     "mapping that moves itself": lambda t: Encoding(image=t),
     "object that moves itself": lambda t: Boxes(t),
-    "nothing to move": lambda t: ("text", 3, None, range(4), object, Sample),
+    "nothing to move": lambda t: ("text", 3, None, range(4), Sample, torch.nn.Module),
 }
 
 
@@ -532,7 +532,7 @@ class TestNested:
         assert moved["dict of its own"].name == "mine"
         assert moved["counter"] == {"a": 2}
         assert moved["deque"].maxlen == 2
-        assert moved["nothing to move"] == ("text", 3, None, range(4), object, Sample)
+        assert moved["nothing to move"] == ("text", 3, None, range(4), Sample, torch.nn.Module)
 
     @pytest.mark.filterwarnings("ignore:.*[Ss]parse.* beta state")
     def test_sparse_tensors_are_known_by_their_parts(self):

@@ -184,6 +184,8 @@ def _moved(batch: Any, device: torch.device) -> Any:
     """
     if isinstance(batch, Tensor):
         return _pinned(batch).to(device, non_blocking=True)
+    if isinstance(batch, type):  # has the methods of its objects
+        return batch
     if hasattr(batch, "to"):
         batch = batch.pin_memory() if hasattr(batch, "pin_memory") else batch
         try:
@@ -206,7 +208,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
         for i, item in enumerate(batch):
             clone[i] = _moved(item, device)
         return clone
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+    if dataclasses.is_dataclass(batch):
         clone = copy.copy(batch)
         for field in dataclasses.fields(batch):
             object.__setattr__(clone, field.name, _moved(getattr(batch, field.name), device))  # frozen ones, too
