@@ -171,6 +171,13 @@ def test_exif_and_profile_go_along(tmp_path, small, exif, source, target):
         assert b.size == (a.size[::-1] if source.suffix != ".tif" and turned else a.size)
 
 
+@pytest.mark.parametrize("suffix", [".bmp", ".ppm"])
+def test_formats_without_exif_hold_the_image_as_it_is_to_be_seen(small, exif, suffix):
+    picture = Picture(small, exif=exif.tobytes())  # turned by 90 degrees
+    seen = decode(encode(picture, suffix)).image
+    assert np.array_equal(np.asarray(seen), np.asarray(small.transpose(Image.Transpose.ROTATE_270)))
+
+
 def test_jpeg_exif_keeps_its_bytes(tmp_path, small, exif):
     raw = exif.tobytes() + b"\0maker's notes that nobody understands"
     small.save(tmp_path / "a.jpg", exif=raw)

@@ -122,10 +122,15 @@ def test_a_torn_header_is_none(tmp_path, open_manifest):
     [
         ("garbage\n", "is no manifest of texfilters; move it away"),
         ("[1]\n", "is no manifest of texfilters; move it away"),
+        ("[" * 100_000 + "\n", "is no manifest of texfilters; move it away"),
         ('{"manifest": 1}\n', "is no manifest of texfilters; move it away"),
         ('{"manifest": 1, "settings": 3}\n', "is no manifest of texfilters; move it away"),
         ('{"manifest": 2, "more": []}\n', "is of version 2, which this texfilters cannot read"),
         (json.dumps({"manifest": 1, "settings": SETTINGS}) + "\ngarbage\n", "is damaged; remove the line"),
+        (
+            json.dumps({"manifest": 1, "settings": SETTINGS}) + "\n" + "[" * 100_000 + "\n",
+            "is damaged; remove the line",
+        ),
         (json.dumps({"manifest": 1, "settings": SETTINGS}) + '\n{"source": "a"}\n', "is damaged; remove the line"),
         (json.dumps({"manifest": 1, "settings": SETTINGS}) + '\n{"source": 1, "status": 2}\n', "is damaged; remove"),
     ],

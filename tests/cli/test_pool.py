@@ -1,6 +1,7 @@
 """Worker processes: every file is answered once, whatever becomes of the process that had it."""
 
 import contextlib
+import errno
 import faulthandler
 import os
 import signal
@@ -113,6 +114,15 @@ def test_workers_that_die_of_every_file_end_the_job(make, monkeypatch):
     monkeypatch.setattr(pools, "_DEATHS", 2)
     with make(lambda item: os.kill(os.getpid(), signal.SIGKILL)) as pool, pytest.raises(work.Stop, match="SIGKILL"):
         list(pool.records(items(*map(str, range(1000)))))
+
+
+def test_a_process_that_cannot_be_started_ends_the_job(make, monkeypatch):
+    def fork():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with make(done) as pool, pytest.raises(work.Stop, match=r"cannot be started \(Resource temporarily unavailable\)"):
+        list(pool.records(items("a", "b")))
 
 
 def test_deaths_with_work_done_between_them_do_not(make, monkeypatch):

@@ -58,7 +58,7 @@ def test_a_tree_as_a_process(tmp_path, tree):
     lines = outcome.out.splitlines()
     assert lines[0].startswith("done          11 images in ")
     assert lines[1:3] == ["already done  0", "failed        2"]
-    assert sorted(lines[3:5]) == [
+    assert sorted(line.partition(" (")[0] for line in lines[3:5]) == [
         "              1 image file is truncated",
         "              1 not an image, or one that is damaged at its beginning",
     ]
@@ -278,6 +278,42 @@ def test_the_report(tmp_path, tree, call):
         }
 
 
+def test_the_report_replaces_nothing_but_a_report(tmp_path, small, call):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    small.save(source / "a.png")
+    (tmp_path / "report.json.tmp").write_text("somebody else's")
+    assert call("suppress", source, target, "--report", tmp_path / "report.json").code == 0
+    assert files_in(tmp_path) >= {"report.json", "report.json.tmp"}
+    assert (tmp_path / "report.json.tmp").read_text() == "somebody else's"
+    for own in ("a.png", MANIFEST):  # not there yet when the job begins
+        shutil.rmtree(target)
+        target.mkdir()
+        outcome = call("suppress", source, target, "--report", target / own)
+        assert outcome.code == 1
+        assert outcome.err == f"{target}/{own}: the report cannot be written: it would replace what is no report\n"
+        assert files_in(target) == {"a.png", MANIFEST}
+        assert np.array_equal(pixels(target / "a.png").T, diffused(source / "a.png").T)
+        assert call("suppress", source, target).out.splitlines()[1] == "already done  1"
+
+
+def test_failures_of_one_kind_differ_in_numbers_only(tmp_path, small, call):
+    source = tmp_path / "source"
+    source.mkdir()
+    small.convert("F").save(source / "float.tif")
+    small.save(source / "a.png")
+    small.crop((0, 0, 40, 30)).save(source / "b.png")
+    out = call("suppress", source, tmp_path / "target", "--max-pixels", "1000").out
+    assert "              3 N x N pixels, more than the limit of N\n" in out
+    (source / "b.png").unlink()
+    out = call("suppress", source, tmp_path / "target", "--max-pixels", "4080").out
+    assert "              2 77 x 53 pixels, more than the limit of 4080 (--max-pixels)\n" in out
+    (source / "a.png").unlink()
+    out = call("suppress", source, tmp_path / "target").out
+    assert "              1 mode F is not among 1, P, L, LA, RGB, RGBA, CMYK and 16-bit gray\n" in out
+
+
 def test_a_reader_that_has_gone_costs_no_image(tmp_path, tree, call):
     reading, writing = os.pipe()
     os.close(reading)
@@ -287,6 +323,22 @@ def test_a_reader_that_has_gone_costs_no_image(tmp_path, tree, call):
     assert "Traceback" not in err
     assert len(files_in(tmp_path / "target")) == 12
     assert call("suppress", tree, tmp_path / "target").out.splitlines()[1] == "already done  11"
+
+
+@pytest.mark.parametrize("state", ["closed", "full"])
+def test_a_log_that_takes_nothing_hides_no_outcome(tmp_path, tree, state):
+    if state == "full":
+        with open("/dev/full", "wb") as full:
+            process = start("suppress", tree, tmp_path / "target", stdout=full)
+    else:  # what Python makes of >&-
+        process = start("suppress", tree, tmp_path / "target", before="import sys; sys.stdout = None")
+    err = process.communicate(timeout=60)[1]
+    assert sorted(line.rpartition(": ")[0] for line in err.splitlines()) == [
+        f"{tree}/class a/cut.jpg",
+        f"{tree}/text.png",
+    ]
+    assert process.returncode == 1
+    assert len(files_in(tmp_path / "target")) == 12
 
 
 def test_a_second_run_at_the_same_time_is_refused(tmp_path, tree, call, monkeypatch):

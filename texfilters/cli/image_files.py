@@ -36,6 +36,8 @@ SUFFIXES = {
 # stay closed to it.
 _READ = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 
+_WITHOUT_EXIF = ("BMP", "PPM")
+
 _DIRECT = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 _OPAQUE = {"1": "L", "P": "RGB"}
 _TRANSPARENT = {"1": "LA", "L": "LA", "P": "RGBA", "PA": "RGBA", "RGB": "RGBA"}
@@ -180,6 +182,8 @@ def write(picture: Picture, path: str, quality: int = 95) -> None:
 def encode(picture: Picture, suffix: str, *, quality: int = 95) -> bytes:
     """The content of a file of this suffix. Raises ValueError if the format cannot hold the image."""
     form, modes = SUFFIXES[suffix]
+    if form in _WITHOUT_EXIF:
+        picture = picture.upright()
     image, mode = picture.image, picture.image.mode
     if mode not in modes:
         raise ValueError(f"{suffix} cannot hold an image of mode {mode}")

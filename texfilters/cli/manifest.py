@@ -150,7 +150,7 @@ def _fits(path: str, settings: Record, overwrite: bool) -> bool:
         if header["manifest"] != VERSION:
             raise Refused(f"{shown(path)} is of version {header['manifest']}, which this texfilters cannot read")
         differences = _differences(header["settings"], settings)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise Refused(f"{shown(path)} is no manifest of texfilters; move it away") from None
     if differences and not overwrite:
         changes = ", ".join(differences)
@@ -184,7 +184,7 @@ def _records(path: str) -> Iterator[tuple[int, Record]]:
                 try:
                     record = json.loads(line)
                     sound = isinstance(record["source"], str) and record["status"] in ("done", "failed")
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, RecursionError):
                     sound = False
                 if not sound:
                     raise Refused(f"line {number} of {shown(path)} is damaged; remove the line")

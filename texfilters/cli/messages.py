@@ -1,5 +1,6 @@
 """How the command line speaks of paths and errors: always on one line."""
 
+import os
 import sys
 
 
@@ -25,6 +26,16 @@ def reason(error: BaseException) -> str:
 
 def say(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
+    if stream is None:  # closed before the start
+        return
     # A terminal that cannot show a character is no reason to lose the message.
     encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except BrokenPipeError:  # the reader has seen enough
+        raise
+    except (
+        OSError
+    ):  # of a log on a full disk, say: what becomes of the files, and of the exit status, does not hang on it
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

@@ -97,6 +97,12 @@ class Pool:
                 yield from self._hear(key.data)
 
     def _start(self, slot: int) -> None:
+        try:
+            self._fork(slot)
+        except OSError as error:  # too many open files or processes for this user
+            raise work.Stop(f"a process cannot be started ({reason(error)}); --workers takes fewer") from error
+
+    def _fork(self, slot: int) -> None:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, os.getpid(), self._settings, self._temporary(slot), self._threads)
         process = self._context.Process(target=_serve, args=arguments, daemon=True)

@@ -24,6 +24,7 @@ class Tally:
         self._total, self._report = total, report
         self._files = 0  # that the bar has passed
         self._kinds: Counter[str] = Counter()
+        self._wordings: dict[str, str] = {}  # of a kind: the reason if there is but one, else without what differs
         self._failures: list[tuple[str, str]] = []
         self._start = self._refreshed = time.perf_counter()
         self._seconds = 1e-9
@@ -83,7 +84,7 @@ class Tally:
             f"done          {done}",
             f"already done  {self.already}",
             f"failed        {self.failed}",
-            *(f"              {number} {kind}" for kind, number in self._kinds.most_common(_KINDS)),
+            *(f"              {number} {self._wordings[kind]}" for kind, number in self._kinds.most_common(_KINDS)),
         ]
         if len(self._kinds) > _KINDS:
             rest = sum(sorted(self._kinds.values(), reverse=True)[_KINDS:])
@@ -98,7 +99,10 @@ class Tally:
     def _fail(self, source: str, why: str) -> None:
         self.failed += 1
         kind = re.sub(r"\s*\(.*\)|'.*'", "", re.sub(r"\d+", "N", why))
-        self._kinds[kind if len(self._kinds) < 100 or kind in self._kinds else "of other kinds"] += 1
+        kind = kind if len(self._kinds) < 100 or kind in self._kinds else "of other kinds"
+        self._kinds[kind] += 1
+        if self._wordings.setdefault(kind, why) != why:
+            self._wordings[kind] = kind
         if len(self._failures) < _SHOWN:
             self._failures.append((source, why))
         if self._report is not None:
