@@ -10,7 +10,7 @@ CXX_FILES = $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu'
 # Without a compiler everything works, slowly; the next call tries to build again.
 DONE = if test -f texfilters/_C.so; then touch $(VENV)/native.stamp; fi
 
-.PHONY: help setup demo test test-slow lint format sanitize emulator cuda-check bench figures tables clean
+.PHONY: help setup demo test test-slow lint format sanitize emulator triton cuda-check bench figures tables clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test-slow  the slower proofs as well"
 	@echo "make sanitize   the CPU kernels under the address and undefined-behavior sanitizers"
 	@echo "make emulator   the CUDA kernels on the CPU, thread by thread, against the reference"
+	@echo "make triton     the Triton kernels, interpreted on the CPU"
 	@echo "make cuda-check registers and spills of every CUDA kernel; needs nvcc, but no GPU"
 	@echo "make bench      time every function by size and backend"
 	@echo "make figures    draw the figures of the README"
@@ -56,10 +57,11 @@ format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Emulated and interpreted kernels take minutes on one core each, and nothing is timed there.
 test: export TEXFILTERS_REQUIRE ?= native
-test: lint emulator
+test: lint
+	$(MAKE) --jobs 2 --output-sync=target emulator triton
 	$(PYTEST) --cov --ignore tests/triton --ignore tests/emulator -m "not slow"
-	TRITON_INTERPRET=1 $(PYTEST) tests/triton -m "not slow"
 	$(BIN)/python benchmarks/cuda_check.py || { test $$? -eq 2 && echo "cuda-check is skipped"; }
 
 test-slow: export TEXFILTERS_REQUIRE ?= native
@@ -81,6 +83,9 @@ emulator: setup
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		TEXFILTERS_EMULATOR_SANITIZE=1 $(PYTEST) $(wildcard tests/emulator/test_emulated_*.py) \
 		-p no:cacheprovider
+
+triton: setup
+	TRITON_INTERPRET=1 $(PYTEST) tests/triton -m "not slow"
 
 cuda-check: setup
 	$(BIN)/python benchmarks/cuda_check.py
