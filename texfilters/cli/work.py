@@ -15,7 +15,7 @@ from texfilters.cli.atomic import Stop
 from texfilters.cli.messages import reason
 from texfilters.cli.stages import Settings
 
-__all__ = ["Item", "Settings", "Stop", "do"]
+__all__ = ["Item", "Settings", "Stop", "do", "holds"]
 
 Record = dict[str, Any]
 
@@ -130,13 +130,14 @@ def _require_room(item: Item, settings: Settings, source: os.stat_result) -> Non
 def _placed(file: atomic.Temporary, item: Item, settings: Settings, size: int, sha256: str) -> Record:
     if settings.overwrite or not os.path.lexists(item.target):
         file.place(item.target)
-    elif not item.resuming or not _holds(item.target, size, sha256):
+    elif not item.resuming or not holds(item.target, size, sha256):
         raise ValueError(_EXISTS)
     target = item.target.removeprefix(os.path.join(os.path.dirname(file.name), ""))
     return {"status": "done", "target": target, "target_bytes": size, "target_sha256": sha256}
 
 
-def _holds(path: str, size: int, sha256: str) -> bool:
+def holds(path: str, size: int, sha256: str | None) -> bool:
+    """Whether a file has this content."""
     try:
         with image_files.opened(path) as (descriptor, status):
             return status.st_size == size and tar_shards.sha256(descriptor) == sha256
