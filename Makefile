@@ -93,6 +93,9 @@ tables: export TEXFILTERS_REQUIRE ?= native
 tables: setup
 	$(BIN)/python benchmarks/cpu_diffusion.py
 	$(BIN)/python benchmarks/cpu_filters.py
+	$(BIN)/python benchmarks/transform_draws.py
+	$(BIN)/python benchmarks/loader_step.py
+	$(BIN)/python benchmarks/folder_job.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

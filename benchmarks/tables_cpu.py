@@ -141,8 +141,14 @@ def folder_job(result: Result) -> str:
     """The folder job beside its parts, each alone on one core."""
     cores, images = result["cores"], result["images"]
     alone = {name: mean(turn[name] for turn in result["alone_ms"]) for name in result["alone_ms"][0]}
-    parts = {name: alone[name] for name in ("decode", "filter", "encode")}
+    parts = {
+        "decode": alone["decode"] + alone["to_planes"],
+        "filter": alone["filter"],
+        "encode": alone["from_planes"] + alone["encode"],
+    }
     best = sum(parts.values()) / cores
+    conversions = alone["to_planes"] + alone["from_planes"]
+    strictly = best - conversions / cores
     steady, whole, again = (
         1e3 * median(row[key] for row in result["rows"]) / images for key in ("steady_s", "wall_s", "nothing_to_do_s")
     )
@@ -155,14 +161,15 @@ def folder_job(result: Result) -> str:
     if result["medpy_ms"]:
         medpy = result["medpy_ms"]
         lines.append(["MedPy, the filter alone on one core", number(medpy), number(1e3 / medpy), ""])
-    busy = sum(result["all_cores_at_once_ms"].get(name, 0) for name in parts) / cores
+    busy = sum(ms for name, ms in result["all_cores_at_once_ms"].items() if name != "files") / cores
     together, worker = (max(row[f"{key}_mb"] for row in result["rows"]) for key in ("together", "worker"))
     notes = [
         f"{result['niter']} iterations, quality {result['quality']}; {number(result['mean_pixels'] / 1e3)} thousand",
         f"pixels and {number(result['mean_bytes'] / 1e3)} kB an image on average. The parts are those of",
         f"{result['sample']} of the images, between the jobs; steady is the pace between a tenth and nine tenths of",
-        f"the images, median of {len(result['rows'])} jobs. Not in the sum, though a job has to do it: planes from",
-        f"pixels and back, {number(alone['between'])} ms; reading, hashing and writing the files,",
+        f"the images, median of {len(result['rows'])} jobs. Decoding ends and encoding begins with a tensor; without",
+        f"the way from Pillow's pictures to tensors and back ({number(conversions)} ms) in the sum, the ratio is",
+        f"{number(steady / strictly)}. Reading, hashing and writing the files is not in the sum:",
         f"{number(alone['files'])} ms. On all cores at once, without a job around them, the parts take",
         f"{number(busy / best)} of their sum. A second run, which has nothing to do, takes",
         f"{number(again * images / 1e3)} s. All processes together take {number(together)} MB, of which each worker",

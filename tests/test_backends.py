@@ -164,3 +164,11 @@ def test_show_config_tells_what_the_cuda_part_was_built_for(all_built, monkeypat
     monkeypatch.setattr(_backends, "build_info", lambda: info)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "native on cuda: nvcc 13.0.88, sm_80, sm_90, PTX compute_90\n" in _backends.config()
+
+
+def test_the_first_call_of_a_process_imports_no_compiler():
+    """torch._dynamo takes a second, and torch.library.custom_op would import it."""
+    call = "texfilters.median_blur(torch.zeros(3, 3), 3)"
+    code = f"import sys, torch, texfilters; {call}; print('torch._dynamo' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"

@@ -200,6 +200,13 @@ def test_wrong_parameters(cls, given, message):
         cls(**given)
 
 
+@CLASSES
+def test_another_default_device(cls, image):
+    with torch.device("meta"):
+        result = cls(**RANGES[cls], p=1)(image=image)["image"]
+    assert not np.array_equal(result, image)
+
+
 def test_wrong_images():
     with pytest.raises(TypeError, match=r"image must be uint8, .* got int16"):
         ours.AnisotropicDiffusion(p=1)(image=np.zeros((4, 5, 3), np.int16))

@@ -260,6 +260,14 @@ def test_wrong_parameters(cls, given, error, message):
         cls(**given)
 
 
+@CLASSES
+def test_another_default_device(cls, images):
+    with torch.device("meta"):
+        augmentation = cls(**RANGES[cls], p=1.0)
+        result = augmentation(images)
+    assert torch.equal(result, filtered(cls, images, augmentation._params))
+
+
 def test_wrong_images():
     with pytest.raises(TypeError):
         ours.RandomAnisotropicDiffusion()(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))  # kornia's own check

@@ -249,6 +249,10 @@ def test_wrong_images(image, volume):
         ours.AnisotropicDiffusion(3, 30.0, spacing="pixdim")(volume)
     with pytest.raises(ValueError, match=r"gamma must lie in \(0, 0.166667\] for 3-D diffusion .* got 0.2"):
         ours.AnisotropicDiffusion(3, 30.0, 0.2)(volume)
+    for gamma in ((0.001, 0.2), (0.15, 0.2)):  # whatever is drawn
+        transform = ours.RandAnisotropicDiffusion(3, 30.0, gamma, prob=1.0).set_random_state(0)
+        with pytest.raises(ValueError, match=r"gamma must lie in \(0, 0.166667\] for 3-D diffusion .* got 0.2"):
+            transform(volume)
     with pytest.raises(ValueError, match="spacing must have one number for each of the 2 axes, got 3"):
         ours.AnisotropicDiffusion(3, 30.0, spacing=(1, 1, 1))(image)
 

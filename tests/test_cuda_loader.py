@@ -224,6 +224,7 @@ def test_nested_batches():
         "sliced": image[..., ::2],
         "boxes": boxes,
         "packed": packed,
+        "sparse": image[0, 0].to_sparse(),
     }
     (moved,) = DeviceLoader([batch])
     assert type(moved["sample"].image) is tv_tensors.Image

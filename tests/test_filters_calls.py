@@ -196,3 +196,29 @@ def test_exported_with_a_batch_of_any_size(name):
     expected = Filter()(*given)
     torch.manual_seed(3)
     assert torch.equal(program.module()(*given), expected)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("name", ["anisotropic_diffusion", *CALLS])
+def test_numbers_stay_on_the_cpu_whatever_the_default_device_is(name, backend):
+    """On the device "meta" they would be lost."""
+    calls = {
+        "anisotropic_diffusion": lambda u, **k: texfilters.anisotropic_diffusion(u, 5, 20.0, **k),
+        "bilateral_filter": lambda u, **k: texfilters.bilateral_filter(u, 5, 60.0, 2.0, **k),
+        "gaussian_blur": lambda u, **k: texfilters.gaussian_blur(u, 1.5, **k),
+        "adaptive_threshold": lambda u, **k: texfilters.adaptive_threshold(u, 5, 2.0, **k),
+        "cartoonize": lambda u, **k: texfilters.cartoonize(u, **k),
+    }
+    options = {} if name == "rgb_to_gray" else {"backend": backend}
+    results = []
+    for default in ("cpu", "meta"):
+        image = draw((2, 3, 20, 24), torch.float32).requires_grad_()
+        torch.manual_seed(0)
+        with torch.device(default):
+            result = (CALLS | calls)[name](image, **options)
+            if result.requires_grad:
+                result.square().sum().backward()
+        results.append((result, image.grad))
+    (one, its_gradient), (other, another_gradient) = results
+    assert torch.equal(one, other)
+    assert (its_gradient is another_gradient is None) or torch.equal(its_gradient, another_gradient)

@@ -307,6 +307,13 @@ class TestLoops:
             next(loop)
         assert "8 // batch" in traceback.extract_tb(caught.tb)[-1].line
 
+    def test_an_iterator_within_the_transform_that_ends_does_not_end_the_loop(self, device):
+        others = iter([1])
+        loop = iter(DeviceLoader([4, 2], device, lambda batch: batch + next(others)))
+        assert next(loop) == 5
+        with pytest.raises(RuntimeError, match="transform raised StopIteration"):
+            next(loop)
+
     def test_draws_keep_their_order(self, device):
         """From torch's own generator, in the thread of the loop."""
         torch.manual_seed(3)
@@ -471,6 +478,7 @@ NESTED = {
     "ordered": lambda t: collections.OrderedDict(b=t, a=1),
     "default": lambda t: collections.defaultdict(list, a=t),
     "dict of its own": lambda t: options(image=t),
+    "counter": lambda t: collections.Counter(a=2),
     "read only": lambda t: types.MappingProxyType({"image": t}),
     "deque": lambda t: collections.deque([t, t], maxlen=2),
     "packed": lambda t: pack_sequence([t.flatten(), t.flatten()[:3]]),
@@ -508,8 +516,25 @@ class TestNested:
         assert list(moved["ordered"]) == ["b", "a"]
         assert moved["default"]["new"] == []
         assert moved["dict of its own"].name == "mine"
+        assert moved["counter"] == {"a": 2}
         assert moved["deque"].maxlen == 2
         assert moved["nothing to move"] == ("text", 3, None, range(4), object, Sample)
+
+    @pytest.mark.filterwarnings("ignore:.*[Ss]parse.* beta state")
+    def test_sparse_tensors_are_known_by_their_parts(self):
+        dense = torch.eye(4)
+        for sparse, count in (
+            (dense.to_sparse(), 2),
+            (dense.to_sparse_csr(), 3),
+            (dense.to_sparse_csc(), 3),
+            (dense.to_sparse_bsr(2), 3),
+            (dense.to_sparse_bsc(2), 3),
+        ):
+            parts = list(module._tensors({"graph": sparse}))
+            assert len(parts) == count
+            assert all(part.layout == torch.strided for part in parts)
+            assert torch.equal(parts[-1].sum(), dense.sum())
+            assert parts[-1].data_ptr() == list(module._tensors(sparse))[-1].data_ptr()  # and no copies
 
     def test_tv_tensors(self):
         tv_tensors = pytest.importorskip("torchvision.tv_tensors", reason="needs torchvision")

@@ -143,3 +143,17 @@ def test_draws_stay_on_the_cpu_without_a_gradient():
             assert numbers.device.type == "cpu"
             assert numbers.shape == (4,)
             assert not numbers.requires_grad
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["torch's own", "its own"])
+@pytest.mark.parametrize("name", [*BUILDERS, "patches"])
+def test_numbers_are_drawn_on_the_cpu_whatever_the_default_device_is(name, own):
+    build = BUILDERS.get(name) or (lambda **o: transforms.PatchNegatives((2, 6), **o))
+    images, results = batch(6, 3, 8, 8), []
+    for default in ("cpu", "meta"):
+        torch.manual_seed(1)
+        with torch.device(default):
+            transform = build(generator=torch.Generator("cpu").manual_seed(1) if own else None)
+            results.append(transform(images))
+            assert torch.equal(transform.replay(images), results[-1])
+    assert torch.equal(*results)

@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,6 +77,8 @@ TYPES = [
     (Diffusion, {"niter": True}, "niter must be a whole number, got bool"),
     (Diffusion, {"kappa": torch.tensor([1.0, 2.0])}, "kappa must be a number, got torch.Tensor"),
     (Diffusion, {"kappa": (1, "2")}, "kappa must be a number, got str"),
+    (Diffusion, {"kappa": np.array(20.0)}, "kappa must be a number, got numpy.ndarray"),
+    (Mixture, {"weights": np.array(1.0)}, "weights must be a sequence of numbers, got numpy.ndarray"),
     (Diffusion, {"p": None}, "p must be a number, got NoneType"),
     (Diffusion, {"generator": 3}, "generator must be a torch.Generator, got int"),
     (Gaussian, {"sigma": None}, "sigma must be a number, got NoneType"),

@@ -89,6 +89,18 @@ def test_the_transforms_seed_counts_in_workers():
     assert torch.equal(runs[0][:, 1:], runs[1][:, 1:])
 
 
+def test_ranks_that_seed_their_workers_draw_other_numbers():
+    """Though they began with the same seed, and so did their loaders."""
+
+    def of_rank(rank):
+        def init(worker):
+            torch.manual_seed(100 * rank + worker)
+
+        return epochs(Draws(), 1, generator=torch.Generator().manual_seed(5), worker_init_fn=init)[0]
+
+    all_differ(of_rank(0), of_rank(1))
+
+
 def test_without_workers_it_goes_on_from_its_state():
     dataset = Draws()
     first, second = epochs(dataset, num_workers=0)

@@ -3,13 +3,33 @@
 `backend` is resolved before the call, so that an op is one attribute look-up away from its kernel.
 """
 
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from texfilters import _backends, _check, _gradients
 
 
-@torch.library.custom_op("texfilters::anisotropic_diffusion", mutates_args=())
+def _op(function: Callable[..., Any]) -> Any:
+    """As torch.library.custom_op, which on its first call imports torch._dynamo: a second and more in every process."""
+    name = f"texfilters::{function.__name__}"
+    untraced = functools.cache(lambda: torch.compiler.disable(function))
+
+    @functools.wraps(function)
+    def kernel(*arguments: Any) -> Any:
+        return (untraced() if "torch._dynamo" in sys.modules else function)(*arguments)
+
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, "default", kernel)
+    return getattr(torch.ops.texfilters, function.__name__).default
+
+
+@_op
 def anisotropic_diffusion(
     image: Tensor,
     niter: Tensor,
@@ -26,12 +46,12 @@ def anisotropic_diffusion(
     return kernel(image, niter, kappa, gamma, option, coupling, spacing, ndim)
 
 
-@anisotropic_diffusion.register_fake
+@torch.library.register_fake(anisotropic_diffusion)
 def _(image, niter, kappa, gamma, option, coupling, spacing, ndim, backend):
     return torch.empty_like(image)
 
 
-@torch.library.custom_op("texfilters::anisotropic_diffusion_backward", mutates_args=())
+@_op
 def anisotropic_diffusion_backward(
     grad: Tensor,
     image: Tensor,
@@ -45,7 +65,7 @@ def anisotropic_diffusion_backward(
     return _gradients.anisotropic_diffusion(grad, image, niter, kappa, gamma, option, coupling, spacing)
 
 
-@anisotropic_diffusion_backward.register_fake
+@torch.library.register_fake(anisotropic_diffusion_backward)
 def _(grad, image, niter, kappa, gamma, option, coupling, spacing):
     return torch.empty_like(image), torch.empty_like(kappa), torch.empty_like(gamma)
 
@@ -63,10 +83,10 @@ def _diffusion_backward(ctx, grad):
     return d_image, None, d_kappa, d_gamma, None, None, None, None, None
 
 
-anisotropic_diffusion.register_autograd(_diffusion_backward, setup_context=_keep_diffusion)
+torch.library.register_autograd(anisotropic_diffusion, _diffusion_backward, setup_context=_keep_diffusion)
 
 
-@torch.library.custom_op("texfilters::bilateral_filter", mutates_args=())
+@_op
 def bilateral_filter(
     image: Tensor, d: int, sigma_color: Tensor, sigma_space: Tensor, border: str, backend: str
 ) -> Tensor:
@@ -74,19 +94,19 @@ def bilateral_filter(
     return _backends.namespace(backend).bilateral_filter(image, d, sigma_color, sigma_space, border)
 
 
-@bilateral_filter.register_fake
+@torch.library.register_fake(bilateral_filter)
 def _(image, d, sigma_color, sigma_space, border, backend):
     return torch.empty_like(image)
 
 
-@torch.library.custom_op("texfilters::bilateral_filter_backward", mutates_args=())
+@_op
 def bilateral_filter_backward(
     grad: Tensor, image: Tensor, output: Tensor, d: int, sigma_color: Tensor, sigma_space: Tensor, border: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _gradients.bilateral_filter(grad, image, output, d, sigma_color, sigma_space, border)
 
 
-@bilateral_filter_backward.register_fake
+@torch.library.register_fake(bilateral_filter_backward)
 def _(grad, image, output, d, sigma_color, sigma_space, border):
     return torch.empty_like(image), torch.empty_like(sigma_color), torch.empty_like(sigma_space)
 
@@ -104,28 +124,28 @@ def _bilateral_backward(ctx, grad):
     return d_image, None, d_color, d_space, None, None
 
 
-bilateral_filter.register_autograd(_bilateral_backward, setup_context=_keep_bilateral)
+torch.library.register_autograd(bilateral_filter, _bilateral_backward, setup_context=_keep_bilateral)
 
 
-@torch.library.custom_op("texfilters::gaussian_blur", mutates_args=())
+@_op
 def gaussian_blur(image: Tensor, sigma: Tensor, kernel_size: int, border: str, backend: str) -> Tensor:
     _check.gaussian_values(sigma, kernel_size)
     return _backends.namespace(backend).gaussian_blur(image, sigma, kernel_size, border)
 
 
-@gaussian_blur.register_fake
+@torch.library.register_fake(gaussian_blur)
 def _(image, sigma, kernel_size, border, backend):
     return torch.empty_like(image)
 
 
-@torch.library.custom_op("texfilters::gaussian_blur_backward", mutates_args=())
+@_op
 def gaussian_blur_backward(
     grad: Tensor, image: Tensor, sigma: Tensor, kernel_size: int, border: str
 ) -> tuple[Tensor, Tensor]:
     return _gradients.gaussian_blur(grad, image, sigma, kernel_size, border)
 
 
-@gaussian_blur_backward.register_fake
+@torch.library.register_fake(gaussian_blur_backward)
 def _(grad, image, sigma, kernel_size, border):
     return torch.empty_like(image), torch.empty_like(sigma)
 
@@ -140,25 +160,25 @@ def _gaussian_backward(ctx, grad):
     return d_image, d_sigma, None, None, None
 
 
-gaussian_blur.register_autograd(_gaussian_backward, setup_context=_keep_gaussian)
+torch.library.register_autograd(gaussian_blur, _gaussian_backward, setup_context=_keep_gaussian)
 
 
-@torch.library.custom_op("texfilters::median_blur", mutates_args=())
+@_op
 def median_blur(image: Tensor, ksize: int, backend: str) -> Tensor:
     return _backends.namespace(backend).median_blur(image, ksize)
 
 
-@median_blur.register_fake
+@torch.library.register_fake(median_blur)
 def _(image, ksize, backend):
     return torch.empty_like(image)
 
 
-@torch.library.custom_op("texfilters::median_blur_backward", mutates_args=())
+@_op
 def median_blur_backward(grad: Tensor, image: Tensor, output: Tensor, ksize: int) -> Tensor:
     return _gradients.median_blur(grad, image, output, ksize)
 
 
-@median_blur_backward.register_fake
+@torch.library.register_fake(median_blur_backward)
 def _(grad, image, output, ksize):
     return torch.empty_like(image)
 
@@ -172,15 +192,15 @@ def _median_backward(ctx, grad):
     return median_blur_backward(grad, *ctx.saved_tensors, ctx.ksize), None, None
 
 
-median_blur.register_autograd(_median_backward, setup_context=_keep_median)
+torch.library.register_autograd(median_blur, _median_backward, setup_context=_keep_median)
 
 
-@torch.library.custom_op("texfilters::rgb_to_gray", mutates_args=())
+@_op
 def rgb_to_gray(image: Tensor, backend: str) -> Tensor:
     return _backends.namespace(backend).rgb_to_gray(image)
 
 
-@rgb_to_gray.register_fake
+@torch.library.register_fake(rgb_to_gray)
 def _(image, backend):
     return torch.empty_like(image.narrow(-3, 0, 1))
 
@@ -189,10 +209,10 @@ def _gray_backward(ctx, grad):
     return _gradients.rgb_to_gray(grad), None
 
 
-rgb_to_gray.register_autograd(_gray_backward)
+torch.library.register_autograd(rgb_to_gray, _gray_backward)
 
 
-@torch.library.custom_op("texfilters::adaptive_threshold", mutates_args=())
+@_op
 def adaptive_threshold(
     image: Tensor, block_size: int, c: Tensor, method: str, max_value: float, invert: bool, backend: str
 ) -> Tensor:
@@ -200,12 +220,12 @@ def adaptive_threshold(
     return _backends.namespace(backend).adaptive_threshold(image, block_size, c, method, max_value, invert)
 
 
-@adaptive_threshold.register_fake
+@torch.library.register_fake(adaptive_threshold)
 def _(image, block_size, c, method, max_value, invert, backend):
     return torch.empty_like(image)
 
 
-@torch.library.custom_op("texfilters::cartoonize", mutates_args=())
+@_op
 def cartoonize(
     image: Tensor,
     d: int,
@@ -223,12 +243,12 @@ def cartoonize(
     return kernel(image, d, sigma_color, sigma_space, passes, ksize, block_size, c)
 
 
-@cartoonize.register_fake
+@torch.library.register_fake(cartoonize)
 def _(image, d, sigma_color, sigma_space, passes, ksize, block_size, c, backend):
     return torch.empty_like(image)
 
 
-@torch.library.custom_op("texfilters::cartoonize_backward", mutates_args=())
+@_op
 def cartoonize_backward(
     grad: Tensor,
     image: Tensor,
@@ -245,7 +265,7 @@ def cartoonize_backward(
     return _gradients.cartoonize(grad, image, d, sigma_color, sigma_space, passes, ksize, block_size, c, kernels)
 
 
-@cartoonize_backward.register_fake
+@torch.library.register_fake(cartoonize_backward)
 def _(grad, image, d, sigma_color, sigma_space, passes, ksize, block_size, c, backend):
     return torch.empty_like(image), torch.empty_like(sigma_color), torch.empty_like(sigma_space)
 
@@ -263,15 +283,15 @@ def _cartoon_backward(ctx, grad):
     return d_image, None, d_color, d_space, None, None, None, None, None
 
 
-cartoonize.register_autograd(_cartoon_backward, setup_context=_keep_cartoon)
+torch.library.register_autograd(cartoonize, _cartoon_backward, setup_context=_keep_cartoon)
 
 
-@torch.library.custom_op("texfilters::patch_negatives", mutates_args=())
+@_op
 def patch_negatives(image: Tensor, patch_size: Tensor, places: Tensor, backend: str) -> Tensor:
     return _backends.namespace(backend).patch_negatives(image, patch_size, places)
 
 
-@patch_negatives.register_fake
+@torch.library.register_fake(patch_negatives)
 def _(image, patch_size, places, backend):
     return image.new_empty(image.shape[0], patch_size.shape[1], *image.shape[1:])
 
@@ -285,24 +305,24 @@ def _patches_backward(ctx, grad):
     return patch_negatives_backward(grad, *ctx.saved_tensors), None, None, None
 
 
-@torch.library.custom_op("texfilters::patch_negatives_backward", mutates_args=())
+@_op
 def patch_negatives_backward(grad: Tensor, image: Tensor, patch_size: Tensor, places: Tensor) -> Tensor:
     return _gradients.patch_negatives(grad, image, patch_size, places)
 
 
-@patch_negatives_backward.register_fake
+@torch.library.register_fake(patch_negatives_backward)
 def _(grad, image, patch_size, places):
     return torch.empty_like(image)
 
 
-patch_negatives.register_autograd(_patches_backward, setup_context=_keep_patches)
+torch.library.register_autograd(patch_negatives, _patches_backward, setup_context=_keep_patches)
 
 
-def _once(name: str, backward: torch.library.CustomOpDef) -> None:
+def _once(name: str, backward: torch._ops.OpOverload) -> None:
     def second_derivative(ctx, *grads):
         raise RuntimeError(f"{name} is differentiable once; a second derivative is not available")
 
-    backward.register_autograd(second_derivative)
+    torch.library.register_autograd(backward, second_derivative)
 
 
 _once("anisotropic_diffusion", anisotropic_diffusion_backward)

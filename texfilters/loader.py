@@ -30,8 +30,9 @@ class DeviceLoader:
             it has returned.
 
     A batch may nest tensors in mappings, lists, tuples and dataclasses, whose types are kept. An object with a `to` of
-    its own is moved by that; whatever else is in a batch is passed on as it is. Up to three batches are on the device
-    at a time: the one in use, the one that is ready and the one being prepared.
+    its own is moved by that; its tensors must be its attributes, or nested in them, for their memory to be theirs until
+    the loop's stream has read it. Whatever else is in a batch is passed on as it is. Up to three batches are on the
+    device at a time: the one in use, the one that is ready and the one being prepared.
 
     An error is raised when the batch that it belongs to is due, not before. Leaving a loop early drops the batch that
     was prepared; on a GPU the loader is one batch further than the loop. A loader that fills the same pinned memory
@@ -66,7 +67,7 @@ class DeviceLoader:
             # What the transform holds on the device may still be on its way there.
             _side_stream(self.device).wait_stream(torch.cuda.current_stream(self.device))
             return map(self._handed_over, _OneAhead(map(self._prepared, batches)))
-        return batches if self.transform is None else map(self.transform, batches)
+        return batches if self.transform is None else map(self._transformed, batches)
 
     def _prepared(self, batch: Any) -> tuple[Any, torch.cuda.Event]:
         """The batch as it will be on the device, and the event by which it is."""
@@ -79,8 +80,14 @@ class DeviceLoader:
         with torch.cuda.stream(stream):
             batch = _moved(batch, self.device)
             if self.transform is not None:
-                batch = self.transform(batch)
+                batch = self._transformed(batch)
             return batch, stream.record_event()
+
+    def _transformed(self, batch: Any) -> Any:
+        try:
+            return self.transform(batch)  # type: ignore[misc]
+        except StopIteration as error:  # of an iterator within it, which would end the loop as if it were the loader's
+            raise RuntimeError("transform raised StopIteration") from error
 
     def _handed_over(self, prepared: tuple[Any, torch.cuda.Event]) -> Any:
         """From now on the batch belongs to the stream that the caller is on."""
@@ -188,7 +195,8 @@ def _moved(batch: Any, device: torch.device) -> Any:
     clone: Any
     if isinstance(batch, MutableMapping):
         clone = copy.copy(batch)
-        clone.update({key: _moved(value, device) for key, value in batch.items()})
+        for key, value in batch.items():
+            clone[key] = _moved(value, device)  # update() of a Counter would add
         return clone
     if isinstance(batch, Mapping):
         return type(batch)({key: _moved(value, device) for key, value in batch.items()})  # type: ignore[call-arg]
@@ -217,10 +225,20 @@ def _pinned(tensor: Tensor) -> Tensor:
     return tensor.pin_memory()
 
 
+_SPARSE = {  # the tensors of a sparse one, for which torch has no record_stream
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
+
+
 def _tensors(batch: Any) -> Iterator[Tensor]:
     """Every tensor of a batch that `_moved` would reach, those within objects that move themselves included."""
     if isinstance(batch, Tensor):
-        yield batch
+        parts = _SPARSE.get(batch.layout)
+        yield from (getattr(batch, part)() for part in parts) if parts else [batch]
         return
     if isinstance(batch, Mapping):
         items: Iterable[Any] = batch.values()

@@ -1,10 +1,8 @@
 """The diffusion's parameters."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +10,7 @@ from texfilters._check._numbers import (
     dtype_name,
     floating_tensor,
     is_number,
+    is_sequence,
     number,
     parameter_tensor,
     positive,
@@ -26,7 +25,7 @@ _SLACK = 1 + 1e-6
 def spacing(value: Any, ndim: int, name: str = "spacing") -> list[float]:
     if value is None:
         return [1.0] * ndim
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+    if not is_sequence(value):
         raise TypeError(f"{name} must be None or a sequence of {ndim} numbers, got {type_name(value)}")
     if len(value) != ndim:
         raise ValueError(f"{name} must have one number for each of the {ndim} axes, got {len(value)}")
@@ -49,7 +48,7 @@ def niter(value: Any, image: Tensor, ndim: int) -> Tensor:
     if not isinstance(value, int) and not (math.isfinite(value) and value == int(value)):
         raise ValueError(f"niter must be a whole number, got {value}")
     _niter_value(value)
-    return torch.scalar_tensor(int(value), dtype=torch.int32)
+    return torch.scalar_tensor(int(value), dtype=torch.int32, device="cpu")
 
 
 def gamma_limit(spacing: list[float]) -> float:
@@ -61,14 +60,14 @@ def kappa(value: Any, image: Tensor, ndim: int) -> Tensor:
     """A floating point tensor, `[]` or `[B]`, on the CPU or on the image's device."""
     if isinstance(value, Tensor):
         return floating_tensor("kappa", value, image, ndim)
-    return torch.scalar_tensor(positive("kappa", value), dtype=torch.float64)
+    return torch.scalar_tensor(positive("kappa", value), dtype=torch.float64, device="cpu")
 
 
 def gamma(value: Any, image: Tensor, spacing: list[float]) -> Tensor:
     """A floating point tensor, `[]` or `[B]`, on the CPU or on the image's device."""
     if isinstance(value, Tensor):
         return floating_tensor("gamma", value, image, len(spacing))
-    return torch.scalar_tensor(_gamma_value(number("gamma", value), spacing), dtype=torch.float64)
+    return torch.scalar_tensor(_gamma_value(number("gamma", value), spacing), dtype=torch.float64, device="cpu")
 
 
 def diffusion_values(niter: Tensor, kappa: Tensor, gamma: Tensor, spacing: list[float]) -> None:

@@ -69,14 +69,14 @@ def parameter(name: str, value: Any, image: Tensor) -> Tensor:
         return floating_tensor(name, value, image, 2)
     given = number(name, value)
     no_nan(name, given)
-    return torch.scalar_tensor(given, dtype=torch.float64)
+    return torch.scalar_tensor(given, dtype=torch.float64, device="cpu")
 
 
 def nonnegative_parameter(name: str, value: Any, image: Tensor) -> Tensor:
     """As `parameter`, at least 0."""
     if isinstance(value, Tensor):
         return floating_tensor(name, value, image, 2)
-    return torch.scalar_tensor(nonnegative(name, number(name, value)), dtype=torch.float64)
+    return torch.scalar_tensor(nonnegative(name, number(name, value)), dtype=torch.float64, device="cpu")
 
 
 def nonnegative(name: str, value: float) -> float:
@@ -127,6 +127,13 @@ def parameter_tensor(name: str, value: Tensor, image: Tensor, ndim: int) -> Tens
 
 def is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether the value may be several numbers: no text, and no NumPy array without a dimension."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def type_name(value: Any) -> str:

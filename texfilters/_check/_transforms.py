@@ -1,13 +1,12 @@
 """What the transforms are built with: ranges, chances, weights and generators."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
-from texfilters._check._numbers import is_number, number, type_name
+from texfilters._check._numbers import is_number, is_sequence, number, type_name
 
 Rule = Callable[[str, Any], Any]
 
@@ -21,7 +20,7 @@ def real(name: str, value: Any) -> float:
 
 def span(name: str, value: Any, rule: Rule = real) -> Any:
     """A number, or a pair that is a range with both ends; `rule` checks them."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+    if not is_sequence(value):
         return rule(name, value)
     if len(value) != 2:
         raise ValueError(f"{name} must be a number or a pair of them, got {len(value)} numbers")
@@ -41,7 +40,7 @@ def probability(name: str, value: Any) -> float:
 
 def weights(value: Any, count: int) -> tuple[float, ...]:
     """One for each of `count` filters; they need not sum to 1."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+    if not is_sequence(value):
         raise TypeError(f"weights must be a sequence of numbers, got {type_name(value)}")
     if len(value) != count:
         raise ValueError(f"weights must have one number for each of the {count} filters, got {len(value)}")

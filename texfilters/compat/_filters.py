@@ -30,8 +30,9 @@ class Filter:
         """
         ranges = {name: _range(name, given[name]) for name in self.drawn}
         fixed = {name: value for name, value in given.items() if name not in self.drawn}
+        empty = torch.zeros(3, 0, 0, device="cpu")
         for end in (0, 1):
-            self.function(torch.zeros(3, 0, 0), **{name: ends[end] for name, ends in ranges.items()}, **fixed)
+            self.function(empty, **{name: ends[end] for name, ends in ranges.items()}, **fixed)
         return ranges, fixed
 
     def in_levels(self, image: Tensor, parameters: Mapping[str, Any]) -> Tensor:

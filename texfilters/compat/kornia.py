@@ -45,7 +45,7 @@ class _Ranges(RandomGeneratorBase):
         for name, (low, high) in self.ranges.items():
             if isinstance(low, int):
                 # On the CPU wherever the others are: the launch is planned from it.
-                value = torch.randint(low, int(high) + 1, (count,), dtype=torch.int32)
+                value = torch.randint(low, int(high) + 1, (count,), dtype=torch.int32, device="cpu")
             else:
                 value = torch.empty(count, device=self.device, dtype=self.dtype).uniform_(low, high)
             drawn[name] = value.expand(batch_shape[0]).clone() if same_on_batch else value

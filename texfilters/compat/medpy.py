@@ -53,7 +53,7 @@ def anisotropic_diffusion(
         planes,
         _check.niter(niter, planes, ndim),
         _check.kappa(kappa, planes, ndim),
-        torch.scalar_tensor(gamma, dtype=torch.float64),
+        torch.scalar_tensor(gamma, dtype=torch.float64, device="cpu"),
         option,
         "none",
         [1.0] * (ndim - len(spacing)) + spacing,

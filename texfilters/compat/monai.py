@@ -48,7 +48,7 @@ class _Filter(Transform):
     filter: ClassVar[Filter]
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
-        self.filter.function(torch.zeros(3, 0, 0), **parameters)  # so that a wrong value shows
+        self.filter.function(torch.zeros(3, 0, 0, device="cpu"), **parameters)  # so that a wrong value shows
         self.parameters = dict(parameters)
 
     def __call__(self, img: NdarrayOrTensor) -> Tensor:
@@ -59,6 +59,11 @@ class _Filter(Transform):
             pixels = pixels.float()
         result = self.filter.function(pixels, **self.parameters, **axes)
         return convert_to_dst_type(result, dst=tracked, dtype=result.dtype)[0]
+
+    def check(self, img: NdarrayOrTensor) -> None:
+        """What the image itself forbids: a gamma for images is too large for volumes."""
+        empty = torch.zeros(3, *[0] * (img.ndim - 1), device="cpu")
+        self.filter.function(empty, **self.parameters, **self.axes(img))
 
     def axes(self, img: NdarrayOrTensor) -> dict[str, Any]:
         """The parameters that depend on the image."""
@@ -143,6 +148,8 @@ class _RandFilter(RandomizableTransform):
             self.randomize()
         if not self._do_transform:
             return convert_to_tensor(img, track_meta=get_track_meta())
+        # All of the range, else a rare draw would end an epoch.
+        self.plain(**{name: high for name, (_, high) in self.ranges.items()}, **self.fixed).check(img)
         return self._filter()(img)
 
     def _filter(self) -> _Filter:

@@ -1,4 +1,4 @@
-"""Numbers for `n` samples: on the CPU, in one call a parameter."""
+"""Numbers for `n` samples: on the CPU, whatever torch's default device is, in one call a parameter."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Whole = int | tuple[int, int]
 def floats(span: Number, n: int, generator: torch.Generator | None) -> Tensor:
     """float64, uniform in the range."""
     if not isinstance(span, tuple):
-        return torch.full((n,), span, dtype=torch.float64)
+        return torch.full((n,), span, dtype=torch.float64, device="cpu")
     least, most = span
     return torch.rand(n, **_options(generator, torch.float64)).mul_(most - least).add_(least)
 
@@ -22,7 +22,7 @@ def wholes(
 ) -> Tensor:
     """The range's first number and what lies whole steps from it, both ends included, all alike probable."""
     if not isinstance(span, tuple):
-        return torch.full((n,), span, dtype=dtype)
+        return torch.full((n,), span, dtype=dtype, device="cpu")
     least, most = span
     drawn = torch.randint((most - least) // step + 1, (n,), **_options(generator, dtype))
     return drawn.mul_(step).add_(least)
@@ -35,7 +35,7 @@ def left_out(p: float, n: int, generator: torch.Generator | None) -> Tensor:
 
 def categories(weights: tuple[float, ...], n: int, generator: torch.Generator | None) -> Tensor:
     """Numbers of weights, drawn in proportion to them; never one whose weight is 0."""
-    ends = torch.tensor(weights, dtype=torch.float64).cumsum(0)
+    ends = torch.tensor(weights, dtype=torch.float64, device="cpu").cumsum(0)
     return torch.bucketize(torch.rand(n, **_options(generator, torch.float64)), ends / ends[-1], right=True)
 
 
@@ -45,4 +45,5 @@ def seed(generator: torch.Generator | None) -> Tensor:
 
 def _options(generator: torch.Generator | None, dtype: torch.dtype) -> dict[str, Any]:
     # No generator at all in place of None, with which torch.compile knows no sizes but fixed ones.
-    return {"dtype": dtype} if generator is None else {"dtype": dtype, "generator": generator}
+    options: dict[str, Any] = {"dtype": dtype, "device": "cpu"}
+    return options if generator is None else options | {"generator": generator}

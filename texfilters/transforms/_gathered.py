@@ -114,7 +114,7 @@ class Cartoonize(FilterTransform):
         c = in_units_of(images, draw["c"])
         windows = {name: getattr(self, name) for name in _WINDOWS}
         ranges = [name for name in _WINDOWS if name in draw]
-        rows, keys = [()], torch.zeros(len(images), dtype=torch.int64)
+        rows, keys = [()], torch.zeros(len(images), dtype=torch.int64, device="cpu")
         if ranges:
             distinct, keys = torch.stack([draw[name] for name in ranges], 1).unique(dim=0, return_inverse=True)
             rows = distinct.tolist()

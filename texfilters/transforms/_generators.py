@@ -20,12 +20,13 @@ class Own:
     def seeded(self) -> torch.Generator:
         """As it is, but seeded anew at its first use in a worker, where all workers and epochs would find it the same.
 
-        That seed comes from its own and from the worker's, which differs between workers and epochs.
+        That seed comes from its own, from the worker's, which differs between workers and epochs, and from torch's: a
+        worker_init_fn, such as Lightning's, may have made that of every rank another.
         """
         worker = get_worker_info()
         if worker is not None and worker.seed != self.worker_seed:
             self.worker_seed = worker.seed
-            mixed = np.random.SeedSequence([self.generator.initial_seed(), worker.seed])
+            mixed = np.random.SeedSequence([self.generator.initial_seed(), worker.seed, torch.initial_seed()])
             self.generator.manual_seed(int(mixed.generate_state(1, np.uint64)[0]))
         return self.generator
 

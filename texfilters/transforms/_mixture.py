@@ -65,7 +65,7 @@ class RandomTextureSuppression(DrawingTransform):
         return drawn
 
     def _filtered(self, images: Tensor, draw: Draw) -> Tensor:
-        none = torch.tensor([filter is None for filter in self.filters])
+        none = torch.tensor([filter is None for filter in self.filters], device="cpu")
 
         def apply(some: Tensor, index: Tensor, number: int) -> Tensor:
             prefix = f"{number}."
