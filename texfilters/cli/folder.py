@@ -51,7 +51,7 @@ class _Mirror:
         wanted = self._job.workers or _default_workers(self._job.settings)
         pool = Pool(
             self._job.settings,
-            min(wanted, files),
+            max(1, min(wanted, files)),  # more of them may have come since they were counted
             lambda slot: lock.temporary(tree.target, str(tree.shard), slot),
             chunk=1 if self._job.settings.device == "cpu" else _GPU_CHUNK,
             threads=max(1, wanted // max(1, files)),

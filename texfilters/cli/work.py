@@ -12,6 +12,7 @@ from typing import Any
 
 from texfilters.cli import atomic, image_files, stages, tar_shards
 from texfilters.cli.atomic import Stop
+from texfilters.cli.listing import is_tar
 from texfilters.cli.messages import reason
 from texfilters.cli.stages import Settings
 
@@ -38,7 +39,7 @@ def do(items: Sequence[Item], settings: Settings, temporary: str, threads: int =
     Targets are written to `temporary`, in the job's target folder, and then renamed; a tar shard is done by `threads`
     threads. What is wrong with a file goes into its record; Stop is raised for what would go wrong with every file.
     """
-    for are_shards, several in itertools.groupby(items, lambda item: tar_shards.is_shard(item.source)):
+    for are_shards, several in itertools.groupby(items, lambda item: is_tar(item.source)):
         if are_shards:
             for item in several:
                 yield _do_shard(item, settings, temporary, threads)
