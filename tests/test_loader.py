@@ -259,6 +259,20 @@ class TestOneAhead:
         with pytest.raises(KeyboardInterrupt):
             next(ahead)
 
+    def test_an_interrupt_loses_nothing_that_was_there(self):
+        class Interrupted(Fails):
+            def __next__(self):
+                try:
+                    return super().__next__()
+                except ValueError:
+                    raise KeyboardInterrupt from None
+
+        ahead = module._OneAhead(Interrupted(4, 2))
+        assert next(ahead) == 0
+        with pytest.raises(KeyboardInterrupt):  # instead of 2, when 1 is at hand
+            next(ahead)
+        assert list(ahead) == [1, 3]
+
     def test_what_was_given_out_is_not_held(self):
         ahead = module._OneAhead(torch.zeros(1) for _ in range(3))
         for _ in range(3):
@@ -484,7 +498,7 @@ NESTED = {
     "packed": lambda t: pack_sequence([t.flatten(), t.flatten()[:3]]),
     "mapping that moves itself": lambda t: Encoding(image=t),
     "object that moves itself": lambda t: Boxes(t),
-    "nothing to move": lambda t: ("text", 3, None, range(4), object, Sample),
+    "nothing to move": lambda t: ("text", 3, None, range(4), Sample, torch.nn.Module),
 }
 
 
@@ -518,7 +532,7 @@ class TestNested:
         assert moved["dict of its own"].name == "mine"
         assert moved["counter"] == {"a": 2}
         assert moved["deque"].maxlen == 2
-        assert moved["nothing to move"] == ("text", 3, None, range(4), object, Sample)
+        assert moved["nothing to move"] == ("text", 3, None, range(4), Sample, torch.nn.Module)
 
     @pytest.mark.filterwarnings("ignore:.*[Ss]parse.* beta state")
     def test_sparse_tensors_are_known_by_their_parts(self):

@@ -148,12 +148,13 @@ class _OneAhead(Iterator[T]):
     """
 
     def __init__(self, items: Iterator[T]) -> None:
-        self._outcomes = _outcomes(items)
+        self._items = items
         self._next: tuple[Any, Exception | None] | None = None
 
     def __next__(self) -> T:
-        item, error = self._next or next(self._outcomes)
-        self._next = None if error else next(self._outcomes)
+        # Kept at once: an interrupt while the next one is fetched must not lose it.
+        self._next = item, error = self._next or next(_outcome(self._items))
+        self._next = None if error else next(_outcome(self._items))
         if error is not None:
             try:
                 raise error
@@ -162,21 +163,18 @@ class _OneAhead(Iterator[T]):
         return item
 
 
-def _outcomes(items: Iterator[Any]) -> Iterator[tuple[Any, Exception | None]]:
-    """Each item, or what was raised in its place, endlessly.
+def _outcome(items: Iterator[Any]) -> Iterator[tuple[Any, Exception | None]]:
+    """Once: the next item, or what was raised in its place.
 
     A generator's frame forgets who called it. Without it a kept error, whose traceback reaches every caller, would
     keep what keeps it: batches and workers would wait for the garbage collector.
     """
-    while True:
-        yield _outcome(items)
-
-
-def _outcome(items: Iterator[Any]) -> tuple[Any, Exception | None]:
     try:
-        return next(items), None
+        item = next(items)
     except Exception as error:  # StopIteration, too
-        return None, error
+        yield None, error
+    else:
+        yield item, None
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
@@ -186,6 +184,8 @@ def _moved(batch: Any, device: torch.device) -> Any:
     """
     if isinstance(batch, Tensor):
         return _pinned(batch).to(device, non_blocking=True)
+    if isinstance(batch, type):  # has the methods of its objects
+        return batch
     if hasattr(batch, "to"):
         batch = batch.pin_memory() if hasattr(batch, "pin_memory") else batch
         try:
@@ -208,7 +208,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
         for i, item in enumerate(batch):
             clone[i] = _moved(item, device)
         return clone
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+    if dataclasses.is_dataclass(batch):
         clone = copy.copy(batch)
         for field in dataclasses.fields(batch):
             object.__setattr__(clone, field.name, _moved(getattr(batch, field.name), device))  # frozen ones, too
