@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cli_helpers import files_in, finish, start
-from texfilters.cli import interrupts
+from texfilters.cli import atomic, interrupts
 
 MANIFEST = "texfilters-manifest.jsonl"
 
@@ -91,6 +91,7 @@ def test_a_silenced_signal_stays_silenced_and_handlers_come_back():
 def test_a_second_signal_does_not_break_into_the_cleaning_up_unless_it_takes_long(monkeypatch):
     ended, cleaned = [], []
     monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(atomic, "_abandoned", False)  # the tests after this one write files
     monkeypatch.setattr(interrupts, "_PATIENCE", 0.2)
 
     def clean_up():

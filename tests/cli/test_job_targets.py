@@ -155,6 +155,36 @@ def test_what_has_gone_or_changed_since(call, source, finished):
     assert_does_nothing(call, source, finished)
 
 
+def test_a_source_of_the_same_size_with_other_pixels(tmp_path, call):
+    source, target = tmp_path / "source", tmp_path / "target"
+    photos(source, 3, size=(40, 30), suffix=".bmp")
+    assert call("suppress", source, target).code == 0
+    image = next(source.rglob("*0001.bmp"))
+    made_of = contents(target)
+    name = str(image.relative_to(source))
+    with Image.open(image) as photo:
+        turned = photo.rotate(180)
+    later = (target / name).stat().st_mtime_ns + 10**9
+
+    os.utime(image, ns=(later, later))  # touched, but what it was
+    assert_does_nothing(call, source, target)
+
+    first = image.read_bytes()
+    turned.save(image)
+    os.utime(image, ns=(later, later))
+    outcome = call("suppress", source, target)
+    assert (outcome.code, outcome.err) == (1, f"{image}: changed since it was done; --overwrite does it again\n")
+    assert contents(target) == made_of
+    assert call("suppress", source, target, "--overwrite").code == 0
+    assert {key for key, value in contents(target).items() if value != made_of[key]} == {name}
+    assert_true_records(source, target)
+    assert_does_nothing(call, source, target)
+
+    image.write_bytes(first)  # of which there is a record, but no longer a result
+    os.utime(image, ns=(later, later))
+    assert call("suppress", source, target).code == 1
+
+
 def test_new_files_of_the_source_are_added(call, source, finished):
     before = touched(finished)
     photos(source, 15, size=(40, 31))  # three more, and the first twelve are others of the same size

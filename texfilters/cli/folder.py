@@ -51,7 +51,7 @@ class _Mirror:
         wanted = self._job.workers or _default_workers(self._job.settings)
         pool = Pool(
             self._job.settings,
-            min(wanted, files),
+            max(1, min(wanted, files)),  # more of them may have come since they were counted
             lambda slot: lock.temporary(tree.target, str(tree.shard), slot),
             chunk=1 if self._job.settings.device == "cpu" else _GPU_CHUNK,
             threads=max(1, wanted // max(1, files)),
@@ -81,12 +81,11 @@ class _Mirror:
                 self._account_for({"source": name, "status": "failed", "reason": why})
                 continue
             if records:
-                sizes = _size(source), _size(target)
-                if (record := _as_it_is(records, *sizes)) is not None:
+                if (record := _as_it_is(records, source, target)) is not None:
                     self._tried_again.pop(name, None)
                     self._tally.add_already(source, record)
                     continue
-                if records[0]["status"] == "done" and sizes[1] is not None and not self._job.settings.overwrite:
+                if records[0]["status"] == "done" and os.path.exists(target) and not self._job.settings.overwrite:
                     # No record: the one that is there still says what the target holds, and of which source.
                     self._tally.add_failure(source, "changed since it was done; --overwrite does it again")
                     self._stop_if_asked()
@@ -106,21 +105,29 @@ class _Mirror:
             raise work.Stop("at the first failure")
 
 
-def _as_it_is(records: list[Record], size: int | None, target_size: int | None) -> Record | None:
+def _as_it_is(records: list[Record], source: str, target: str) -> Record | None:
     """The record by which a file is done, if source and target are still those that it tells of."""
+    try:
+        before, after = os.stat(source), os.stat(target)
+    except OSError:
+        return None
+    sizes = before.st_size, after.st_size
+    # Written after its target, a source may be another image of the same size: all BMP files of one shape have one.
+    written_since = before.st_mtime_ns > after.st_mtime_ns
     for record in records:
-        if record["status"] == "done" and (record.get("bytes"), record.get("target_bytes")) == (size, target_size):
+        fits = record["status"] == "done" and (record.get("bytes"), record.get("target_bytes")) == sizes
+        if fits and (not written_since or _is_of(record, source, target)):
             return record
     return None
+
+
+def _is_of(record: Record, source: str, target: str) -> bool:
+    """Whether source and target have the contents that a record tells of."""
+    return work.holds(source, record["bytes"], record.get("sha256")) and work.holds(
+        target, record["target_bytes"], record.get("target_sha256")
+    )
 
 
 def _default_workers(settings: work.Settings) -> int:
     cores = len(os.sched_getaffinity(0))
     return cores if settings.device == "cpu" else min(cores, _GPU_WORKERS)
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None

@@ -32,12 +32,12 @@ class Shard:
 
 def is_tar(name: str) -> bool:
     """Whether a file that is read is a WebDataset shard, and not an image."""
-    return name.lower().endswith(".tar")
+    return image_files.suffix_of(name) == ".tar"
 
 
 def target_name(name: str, suffix: str | None) -> str:
     """The name of the result: the same, but for the suffix of an image if another format is asked for."""
-    return name if suffix is None or is_tar(name) else os.path.splitext(name)[0] + suffix
+    return name if is_tar(name) else image_files.renamed(name, suffix)
 
 
 @dataclass

@@ -28,10 +28,6 @@ _KINDS = {
 }
 
 
-def is_shard(path: str) -> bool:
-    return image_files.suffix_of(path) == ".tar"
-
-
 @dataclass
 class Result:
     """What has been written."""

@@ -12,10 +12,11 @@ from typing import Any
 
 from texfilters.cli import atomic, image_files, stages, tar_shards
 from texfilters.cli.atomic import Stop
+from texfilters.cli.listing import is_tar
 from texfilters.cli.messages import reason
 from texfilters.cli.stages import Settings
 
-__all__ = ["Item", "Settings", "Stop", "do"]
+__all__ = ["Item", "Settings", "Stop", "do", "holds"]
 
 Record = dict[str, Any]
 
@@ -38,7 +39,7 @@ def do(items: Sequence[Item], settings: Settings, temporary: str, threads: int =
     Targets are written to `temporary`, in the job's target folder, and then renamed; a tar shard is done by `threads`
     threads. What is wrong with a file goes into its record; Stop is raised for what would go wrong with every file.
     """
-    for are_shards, several in itertools.groupby(items, lambda item: tar_shards.is_shard(item.source)):
+    for are_shards, several in itertools.groupby(items, lambda item: is_tar(item.source)):
         if are_shards:
             for item in several:
                 yield _do_shard(item, settings, temporary, threads)
@@ -130,13 +131,14 @@ def _require_room(item: Item, settings: Settings, source: os.stat_result) -> Non
 def _placed(file: atomic.Temporary, item: Item, settings: Settings, size: int, sha256: str) -> Record:
     if settings.overwrite or not os.path.lexists(item.target):
         file.place(item.target)
-    elif not item.resuming or not _holds(item.target, size, sha256):
+    elif not item.resuming or not holds(item.target, size, sha256):
         raise ValueError(_EXISTS)
     target = item.target.removeprefix(os.path.join(os.path.dirname(file.name), ""))
     return {"status": "done", "target": target, "target_bytes": size, "target_sha256": sha256}
 
 
-def _holds(path: str, size: int, sha256: str) -> bool:
+def holds(path: str, size: int, sha256: str | None) -> bool:
+    """Whether a file has this content."""
     try:
         with image_files.opened(path) as (descriptor, status):
             return status.st_size == size and tar_shards.sha256(descriptor) == sha256
