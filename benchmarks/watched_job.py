@@ -65,7 +65,7 @@ def _follow(pid: int, manifest: Path, watch: Watch, begun: float) -> tuple[int, 
                 watch.counts.append((time.perf_counter() - begun, lines - 1))  # the first line is none of a file
         if ended:
             return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        if looks % 10 == 0:
+        if looks % 40 == 39:  # every two seconds; a look takes each process some 10 ms, in which it may wait
             _look_at_memory(pid, watch)
         looks += 1
         time.sleep(0.05)

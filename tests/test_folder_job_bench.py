@@ -95,7 +95,7 @@ def test_a_whole_run(tmp_path):
         sys.executable,
         ROOT / "benchmarks" / "folder_job.py",
         "--images",
-        "200",
+        "1000",
         "--sample",
         "40",
         "--rounds",
