@@ -246,3 +246,13 @@ def test_without_torchvision_the_error_names_the_extra():
     assert result.stderr.splitlines()[-1] == (
         "ImportError: texfilters.transforms needs torchvision: pip install 'texfilters[transforms]'"
     )
+
+
+def test_a_draw_of_another_transform_is_refused():
+    diffusion, blur = transforms.AnisotropicDiffusion(niter=2), transforms.GaussianBlur()
+    images = batch(4, 3, 8, 8)
+    diffusion(images)
+    with pytest.raises(ValueError, match="draw must hold sigma, got niter, kappa, gamma"):
+        blur.replay(images, draw=diffusion.last_draw)
+    with pytest.raises(ValueError, match="draw must hold sigma, got nothing"):
+        blur.replay(images, draw={})

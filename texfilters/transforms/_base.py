@@ -57,8 +57,12 @@ class DrawingTransform(Transform):
 
         Raises:
             RuntimeError: if there was no call yet and no draw is given.
-            ValueError: for another number of samples.
+            ValueError: for another number of samples, or a draw of another transform.
         """
+        if draw is not None and not torch.compiler.is_compiling():  # a generator cannot be traced
+            names = self._draw(1, torch.Generator()).keys()
+            if not names <= draw.keys():
+                raise ValueError(f"draw must hold {', '.join(names)}, got {', '.join(draw) or 'nothing'}")
         draw = self.last_draw if draw is None else draw
         if draw is None:
             raise RuntimeError("nothing has been drawn that could be replayed: call the transform first, or pass draw")
