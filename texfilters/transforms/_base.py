@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import Transform
 
 from texfilters import _backends, _check
 from texfilters.transforms import _images
-from texfilters.transforms._draw import Number
+from texfilters.transforms._draw import Number, Whole
 from texfilters.transforms._generators import Own, own
 
 Draw = Mapping[str, Tensor]
@@ -117,6 +117,17 @@ class FilterTransform(DrawingTransform):
 def ends(span: Number) -> Tensor:
     """A number or the two of a range, as what checks them takes it: in float64 or int64."""
     return torch.from_numpy(np.array(span))
+
+
+def window_and_sigmas(d: Whole, sigma_color: Number, sigma_space: Number) -> tuple[Whole, Number, Number]:
+    """Of a bilateral filter, checked."""
+    d, color, space = (
+        _check.diameters(d),
+        _check.span("sigma_color", sigma_color),
+        _check.span("sigma_space", sigma_space),
+    )
+    _check.bilateral_values(1 if isinstance(d, tuple) else d, ends(color), ends(space))
+    return d, color, space
 
 
 def in_units_of(images: Tensor, levels: Tensor) -> Tensor:

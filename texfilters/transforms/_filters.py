@@ -8,7 +8,7 @@ from torch import Tensor
 from texfilters import _check
 from texfilters.functional import anisotropic_diffusion, bilateral_filter, gaussian_blur
 from texfilters.transforms import _draw
-from texfilters.transforms._base import Draw, FilterTransform, ends, in_units_of
+from texfilters.transforms._base import Draw, FilterTransform, ends, in_units_of, window_and_sigmas
 from texfilters.transforms._draw import Number, Whole
 from texfilters.transforms._groups import in_groups
 
@@ -108,12 +108,7 @@ class BilateralFilter(FilterTransform):
         backend: str | None = None,
     ) -> None:
         super().__init__(p, generator, backend)
-        self.d = _check.diameters(d)
-        self.sigma_color = _check.span("sigma_color", sigma_color)
-        self.sigma_space = _check.span("sigma_space", sigma_space)
-        _check.bilateral_values(
-            1 if isinstance(self.d, tuple) else self.d, ends(self.sigma_color), ends(self.sigma_space)
-        )
+        self.d, self.sigma_color, self.sigma_space = window_and_sigmas(d, sigma_color, sigma_space)
         self.border = _check.border(border)
 
     def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
