@@ -1,0 +1,14 @@
+"""Pretraining without labels on texture-suppressed images: one LightningModule a method, over any torchvision backbone."""
+
+try:
+    import kornia  # noqa: F401
+    import lightning  # noqa: F401
+    import torchvision  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(f"texfilters.ssl needs {error.name}: pip install 'texfilters[ssl]'", name=error.name) from error
+
+from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._method import Batch, Method
+from texfilters.ssl._recipe import Recipe
+
+__all__ = ["Backbone", "Batch", "Method", "Recipe"]

@@ -1,0 +1,1 @@
+"""Seeds that are functions of where a run is."""
