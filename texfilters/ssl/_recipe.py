@@ -63,9 +63,9 @@ class Recipe:
         return 1.0
 
     def configured(self, module: nn.Module, epochs: int, steps: int) -> dict[str, Any]:
-        """What LightningModule.configure_optimizers returns, for a run of so many epochs and steps."""
+        """What LightningModule.configure_optimizers returns, for a run of so many epochs, of so many steps each."""
         optimizer = self._optimizer(module)
-        per_epoch = steps / max(epochs, 1)
+        per_epoch = max(steps, 1)
 
         def rate(n: int) -> float:
             return self.rate(n / per_epoch if self.every_step else n, epochs)
