@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from texfilters import _check
