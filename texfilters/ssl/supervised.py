@@ -16,8 +16,6 @@ from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.views import CenterView, Views
 from texfilters.transforms import AnisotropicDiffusion
 
-Path = str | os.PathLike[str]
-
 
 class Supervised(Method):
     """A batch holds plain and texture-suppressed images in equal parts; a linear classifier tells their classes.
@@ -51,7 +49,7 @@ class Supervised(Method):
     Logs `accuracy`, and in validation `val_loss`, `val_top1` and, of more than 5 classes, `val_top5`.
 
     Raises:
-        TypeError, ValueError: for a setting out of its range, labels out of 0..classes - 1.
+        TypeError, ValueError: for a setting out of its range.
         FileNotFoundError, ValueError: for a checkpoint that is none, or of another method, backbone or number of
             classes.
     """
@@ -66,7 +64,7 @@ class Supervised(Method):
         center: nn.Module | None = None,
         doubled: bool = True,
         label_smoothing: float = 0.0,
-        fine_tune: Path | None = None,
+        fine_tune: str | os.PathLike[str] | None = None,
         recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
@@ -116,7 +114,7 @@ class Supervised(Method):
         pairs = zip((self.plain_views, self.views), halves, strict=True)
         return torch.cat([make(images[half], sizes[half]) for make, half in pairs]), labels[torch.cat(halves)]
 
-    def _start_from(self, path: Path) -> None:
+    def _start_from(self, path: str | os.PathLike[str]) -> None:
         checkpoint = _checkpoint.read(path)
         there, here = checkpoint[_checkpoint.KEY], _checkpoint.header(self)
         about = [(name, there.get(name), here[name]) for name in ("method", "backbone")]
