@@ -30,6 +30,14 @@ def coordinates(count, side):
     return torch.stack([rows, rows.T, rows]).expand(count, 3, side, side)
 
 
+def slopes():
+    """Nine cells `[9, 10, 10]`, each with a slope of its own direction, and the uint8 image that they make up."""
+    angle, at = torch.arange(9.0)[:, None, None] * 0.7, torch.arange(10.0)
+    cells = torch.cos(angle) * at[:, None] + torch.sin(angle) * at
+    window = cells.view(3, 3, 10, 10).permute(0, 2, 1, 3).reshape(30, 30)
+    return cells, ((window - window.min()) / (window.max() - window.min()) * 255).round().to(torch.uint8)
+
+
 def orders(count, tiles=9):
     return torch.rand(count, tiles).argsort(1)
 
@@ -64,11 +72,11 @@ class TestTiles:
         assert counts.max() < 3600 / 16 * 1.25
 
     def test_channels_move_against_each_other(self):
-        tiles = cut(coordinates(500, 60), torch.arange(9).expand(500, 9), 20, 8, jitter=2)
+        tiles = cut(coordinates(500, 600), torch.arange(9).expand(500, 9), 200, 8, jitter=2)
         shift = (tiles[:, :, 0] - tiles[:, :, 2])[:, :, 0, 0]
         assert torch.equal(shift[..., None, None].expand(-1, -1, 8, 8), tiles[:, :, 0] - tiles[:, :, 2])
         counts = torch.bincount((shift + 4).long().flatten(), minlength=9) / shift.numel()
-        # The difference of two numbers from -2..2; the room of 12 pixels clips a few.
+        # The difference of two numbers from -2..2; borders clip a few.
         expected = torch.tensor([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 25
         assert (counts - expected).abs().max() < 0.03
 
@@ -161,19 +169,11 @@ def test_labels_are_the_numbers_of_the_orders():
     seen = {}
 
     def forward(tiles):
-        # A tile's mean gray level before normalization is lost: its gradient's direction says where it is from.
         seen["tiles"] = tiles
-        logits = torch.zeros(len(tiles), 100)
-        seen["logits"] = logits
-        return logits
+        return torch.zeros(len(tiles), 100)
 
     method.forward = forward
-    codes = torch.arange(9.0)
-    # Cell c holds a slope of the angle c.
-    at = torch.arange(10.0)
-    slope = torch.cos(codes)[:, None, None] * at[:, None] + torch.sin(codes)[:, None, None] * at
-    window = slope.view(3, 3, 10, 10).permute(0, 2, 1, 3).reshape(30, 30)
-    images = ((window - window.min()) / (window.max() - window.min()) * 255).round().to(torch.uint8)
+    slope, images = slopes()
     state = torch.manual_seed(1).get_state()
     assert math.isclose(method.loss(batch(images.expand(7, 3, 30, 30))), math.log(100), rel_tol=1e-6)
     torch.set_rng_state(state)
@@ -229,15 +229,12 @@ def test_defaults_are_the_papers():
 
 
 def test_steps_are_a_function_of_the_seed_and_learn():
-    """Eight drawn images in nine orders."""
+    images = slopes()[1].expand(6, 3, 30, 30)
 
     def run(seed, steps):
         torch.manual_seed(0)
-        at = torch.arange(34.0)
-        images = torch.stack([(at[:, None] * a + at * b) % 256 for a, b in torch.rand(8, 2) * 12 + 1])
-        images = images.to(torch.uint8)[:, None].expand(8, 3, 34, 34)
-        method = Jigsaw("resnet18", **SMALL | {"permutations": 4})
-        optimizer = torch.optim.SGD(method.parameters(), lr=0.02, momentum=0.9)
+        method = Jigsaw("resnet18", **SMALL | {"small_images": False, "permutations": 4, "hidden": 128}, views=Plain())
+        optimizer = torch.optim.SGD(method.parameters(), lr=0.005, momentum=0.9)
         losses = []
         for step in range(steps):
             torch.manual_seed(seed + step)
@@ -248,10 +245,10 @@ def test_steps_are_a_function_of_the_seed_and_learn():
             losses.append(loss.item())
         return losses
 
-    losses = run(0, 40)
+    losses = run(0, 14)
     assert losses[:2] == run(0, 2)
     assert losses[0] != run(1, 1)[0]
-    assert sum(losses[-8:]) / 8 < 0.75 * math.log(4)
+    assert sum(losses[-4:]) / 4 < 0.5 * math.log(4)
 
 
 def test_settings_are_what_a_checkpoint_must_agree_in():
