@@ -1,15 +1,30 @@
 """The networks that are pretrained: torchvision's without their classifiers, and small ones of the papers."""
 
-import inspect
+import importlib
 
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models.resnet import ResNet
+from torch.func import functional_call
+from torchvision.models import (
+    DenseNet,
+    GoogLeNet,
+    Inception3,
+    MNASNet,
+    RegNet,
+    ResNet,
+    SqueezeNet,
+    SwinTransformer,
+)
 
-from texfilters.ssl import _norm, networks
+from texfilters import _check
+from texfilters.ssl import _norm
 
-_OWN = {"six_layer": networks.SixLayer, "context_free": networks.ContextFree}
+# Name: module, class, and side of the images that it is made for.
+_OWN = {
+    "six_layer": ("texfilters.ssl.six_layer", "SixLayer", 128),
+    "context_free": ("texfilters.ssl.context_free", "ContextFree", 64),
+}
 
 
 class Backbone(nn.Module):
@@ -23,76 +38,111 @@ class Backbone(nn.Module):
         norm_splits: the batch is normalized in this many parts, each by its own statistics, as on as many GPUs. 1 is
             usual batch normalization.
 
-    `model` is the network itself, its classifier replaced by `nn.Identity`, so that its weights keep torchvision's
-    names. `dim` is the number of features, `map_dim` that of the channels of `maps`.
+    `model` is the network itself, its last linear layer, and the dropout before it, replaced by `nn.Identity`, so that
+    its weights keep torchvision's names. `dim` is the number of features, `map_dim` that of the channels of `maps`,
+    None where there are no maps.
 
     Raises:
-        ValueError: for a name that is unknown, `small_images` for anything but a ResNet.
+        ValueError: for a name that is unknown, `small_images` for anything but a ResNet, norm_splits < 1.
     """
 
     def __init__(self, name: str, *, small_images: bool = False, norm_splits: int = 1) -> None:
         super().__init__()
-        self.name, self.small_images = name, small_images
-        if name in _OWN:
-            self.model = _OWN[name]()
-        else:
-            known = torchvision.models.list_models(module=torchvision.models)
-            if name not in known:
-                raise ValueError(f"backbone must be one of {sorted(_OWN)} or of torchvision's models, got {name!r}")
-            builder = torchvision.models.get_model_builder(name)
-            # GoogLeNet and Inception have classifiers on the side, used by nothing here.
-            options = {"aux_logits": False} if "aux_logits" in inspect.signature(builder).parameters else {}
-            self.model = builder(weights=None, **options)
-            _without_classifier(self.model)
-        if small_images:
+        self.name, self.small_images = name, _check.flag("small_images", small_images)
+        self.norm_splits = _check.whole("norm_splits", norm_splits, least=1)
+        self.model, side = _built(name)
+        if self.small_images:
             if not isinstance(self.model, ResNet):
                 raise ValueError(f"small_images is for ResNets, got {name!r}")
-            width = self.model.conv1.out_channels
-            self.model.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+            self.model.conv1 = nn.Conv2d(3, self.model.conv1.out_channels, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(self.model.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.model.maxpool = nn.Identity()
-        _norm.split(self, norm_splits)
-        self.dim, self.map_dim = self._dims()
+            side = 32
+        _norm.split(self, self.norm_splits)
+        self.dim, self.map_dim = self._dims(side)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features `[B, dim]` of normalized images `[B, 3, H, W]`."""
         return self.model(images)
 
     def maps(self, images: Tensor) -> Tensor:
-        """The last convolutional feature maps, `[B, map_dim, h, w]`."""
+        """The last convolutional feature maps, `[B, map_dim, h, w]`.
+
+        Raises:
+            ValueError: if the network has none.
+        """
         model = self.model
         if isinstance(model, ResNet):
             x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
             return model.layer4(model.layer3(model.layer2(model.layer1(x))))
+        if isinstance(model, RegNet):
+            return model.trunk_output(model.stem(images))
+        if isinstance(model, MNASNet):
+            return model.layers(images)
         features = getattr(model, "features", None)
         if not isinstance(features, nn.Module):
             raise ValueError(f"{self.name} has no feature maps: take a ResNet or a network with `features`")
-        return features(images)
+        if isinstance(model, SwinTransformer):
+            return model.permute(model.norm(features(images)))
+        return features(images).relu() if isinstance(model, DenseNet) else features(images)
 
     @torch.no_grad()
-    def _dims(self) -> tuple[int, int | None]:
-        was_training = self.training
+    def _dims(self, side: int) -> tuple[int, int | None]:
+        """Of an image without content: nothing is computed, no statistics change and no number is drawn."""
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+        image = torch.empty(1, 3, side, side, device="meta")
         self.eval()
-        side = 224 if not self.small_images else 32
-        image = torch.zeros(1, 3, side, side)
-        dim = self(image).shape[1]
+        dim = functional_call(self, tensors, image).shape[1]
         try:
-            map_dim = self.maps(image).shape[1]
+            map_dim = functional_call(_Maps(self), {f"backbone.{k}": v for k, v in tensors.items()}, image).shape[1]
         except ValueError:
             map_dim = None
-        self.train(was_training)
+        self.train()
         return dim, map_dim
 
 
-def _without_classifier(model: nn.Module) -> None:
-    """The last linear layer becomes the identity; so does the dropout that belongs to it."""
+class _Maps(nn.Module):
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone.maps(images)
+
+
+def _built(name: str) -> tuple[nn.Module, int]:
+    """A network without a classifier, and the side of the images that it is made for."""
+    if name in _OWN:
+        module, cls, side = _OWN[name]
+        return getattr(importlib.import_module(module), cls)(), side
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ValueError(f"backbone must be one of {', '.join([*_OWN, *known])}, got {name!r}")
+    builder = torchvision.models.get_model_builder(name)
+    # These have classifiers on the side, used by nothing here, and warn unless told how to draw their weights.
+    options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model = builder(weights=None, **options)
+    _remove_classifier(model)
+    return model, getattr(model, "image_size", 224)
+
+
+def _remove_classifier(model: nn.Module) -> None:
+    """The last linear layer and the dropout before it become identities, so that the rest keeps its names."""
+    if isinstance(model, SqueezeNet):  # a convolution classifies, and pooling follows it
+        for i in range(3):  # dropout, the convolution, ReLU
+            model.classifier[i] = nn.Identity()
+        return
+    if isinstance(model, GoogLeNet | Inception3):
+        model.dropout = nn.Identity()
     for name in ("fc", "classifier", "head", "heads"):
         part = getattr(model, name, None)
-        if part is None:
-            continue
-        if isinstance(part, nn.Sequential) and any(not isinstance(layer, nn.Dropout) for layer in part[:-1]):
-            part[-1] = nn.Identity()
-        else:
+        if isinstance(part, nn.Linear):
             setattr(model, name, nn.Identity())
-        return
+            return
+        if isinstance(part, nn.Sequential) and isinstance(part[-1], nn.Linear):
+            part[-1] = nn.Identity()
+            if len(part) > 1 and isinstance(part[-2], nn.Dropout):
+                part[-2] = nn.Identity()
+            return
     raise ValueError(f"{type(model).__name__} has no classifier to take away")

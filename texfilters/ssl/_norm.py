@@ -10,36 +10,46 @@ from texfilters import _check
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose training statistics are of each of `splits` parts of the batch.
 
-    The parts are neighbors in the batch, as on GPUs that each hold a part. The running statistics are the mean of the
-    parts'.
+    Part k holds the images k, k + splits, k + 2 splits and so on, which makes the parts a view of the batch: each
+    part's channels become channels of their own. Running statistics are the mean of the parts'.
+
+    Raises:
+        ValueError: if splits < 1, or, in training, for a batch that is not divisible by it.
     """
 
-    def __init__(self, num_features: int, splits: int, **options: object) -> None:
-        super().__init__(num_features, **options)
-        self.splits = splits
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, splits: int, *, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+        super().__init__(num_features, eps=eps, momentum=momentum)
+        self.fraction = _check.probability("momentum", momentum)
+        self.splits = _check.whole("splits", splits, least=1)
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or len(input) < self.splits:
+        if not self.training:
             return super().forward(input)
-        if len(input) % self.splits:
-            raise ValueError(f"the batch must be divisible by norm_splits {self.splits}, got {len(input)} images")
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
+        self._check_input_dim(input)
         b, c, h, w = input.shape
-        # Each part's channels become channels of their own.
-        parts = input.reshape(self.splits, b // self.splits, c, h, w).transpose(0, 1).reshape(-1, self.splits * c, h, w)
-        mean, var = self.running_mean.repeat(self.splits), self.running_var.repeat(self.splits)
-        weight, bias = (None if p is None else p.repeat(self.splits) for p in (self.weight, self.bias))
-        parts = functional.batch_norm(parts, mean, var, weight, bias, True, self.momentum or 0.0, self.eps)
+        if b % self.splits:
+            raise ValueError(f"the batch must be divisible by norm_splits {self.splits}, got {b} images")
+        mean, var, weight, bias = (
+            vector.repeat(self.splits) for vector in (self.running_mean, self.running_var, self.weight, self.bias)
+        )
+        parts = input.reshape(b // self.splits, self.splits * c, h, w)
+        parts = functional.batch_norm(parts, mean, var, weight, bias, True, self.fraction, self.eps)
         with torch.no_grad():
+            self.num_batches_tracked.add_(1)
             self.running_mean.copy_(mean.view(self.splits, c).mean(0))
             self.running_var.copy_(var.view(self.splits, c).mean(0))
-        return parts.reshape(b // self.splits, self.splits, c, h, w).transpose(0, 1).reshape(b, c, h, w)
+        return parts.reshape(b, c, h, w)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, splits={self.splits}"
 
 
 def split(module: nn.Module, splits: int) -> None:
-    """Put SplitBatchNorm2d in the place of every nn.BatchNorm2d."""
-    splits = _check.whole("norm_splits", splits, least=1)
+    """Put SplitBatchNorm2d, with their weights and statistics, in the place of all nn.BatchNorm2d."""
     if splits == 1:
         return
     for name, child in module.named_children():
