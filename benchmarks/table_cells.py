@@ -1,4 +1,4 @@
-"""What the tables of README.md are made of: rows of a result, found and put into words and numbers."""
+"""What the tables are made of: rows of a result, found and put into words and numbers."""
 
 from typing import Any
 

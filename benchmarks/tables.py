@@ -1,6 +1,7 @@
-"""Write the tables of README.md from the committed results: python benchmarks/tables.py [--check].
+"""Write the tables of the README and docs/measurements.md: python benchmarks/tables.py [--check].
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; NAME is one of those in TABLES below.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; NAME is one of those in TABLES below. The
+numbers are those of the committed results.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tables_loader
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "docs/measurements.md")
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -25,6 +27,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "cpu-sizes": tables_cpu.cpu_sizes,
     "cpu-dtypes": tables_cpu.cpu_dtypes,
     "cpu-filters": tables_cpu.cpu_filters,
+    "cpu-filters-brief": tables_cpu.cpu_filters_brief,
     "cpu-filters-float": tables_cpu.cpu_filters_float,
     "cpu-loader": tables_loader.on_cpu,
     "folder-job": tables_cpu.folder_job,
@@ -78,7 +81,7 @@ def rewritten(text: str) -> str:
     def fill(match: re.Match) -> str:
         head, name, tail = match.groups()
         if name not in TABLES:
-            raise SystemExit(f"README.md asks for table {name!r}; there are {', '.join(TABLES)}")
+            raise SystemExit(f"a page asks for table {name!r}; there are {', '.join(TABLES)}")
         return f"{head}\n{filled(name)}\n{tail}"
 
     return MARKED.sub(fill, text)
@@ -86,17 +89,21 @@ def rewritten(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if README.md differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page differs")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    old = readme.read_text()
-    new = rewritten(old)
-    if check:
-        lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "README.md", "from the results", lineterm="")
-        sys.exit("\n".join(lines) or None)
-    if new != old:
-        readme.write_text(new)
-    print(f"README.md: {'written' if new != old else 'as it was'}, {len(MARKED.findall(new))} tables")
+    differences: list[str] = []
+    for page in PAGES:
+        path = ROOT / page
+        old = path.read_text()
+        new = rewritten(old)
+        if check:
+            lines = old.splitlines(), new.splitlines()
+            differences += difflib.unified_diff(*lines, page, "from the results", lineterm="")
+            continue
+        if new != old:
+            path.write_text(new)
+        print(f"{page}: {'written' if new != old else 'as it was'}, {len(MARKED.findall(new))} tables")
+    sys.exit("\n".join(differences) or None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables of README.md from cpu_diffusion.py, cpu_filters.py and folder_job.py."""
+"""The tables from cpu_diffusion.py, cpu_filters.py and folder_job.py."""
 
 from statistics import mean, median
 
@@ -115,6 +115,32 @@ def cpu_filters(result: Result) -> str:
         f"(RGB: {number(whole, 2)} MB). \\* In place of cv2 the usual Python loop, a patch at a time.",
     ]
     return table(headings, lines) + "\n" + " ".join(notes) + "\n"
+
+
+BRIEF = (
+    *("bilateral d=9, RGB", "median 3", "median 7", "adaptive mean 9", "RGB to gray"),
+    *("Gaussian sigma 1, RGB", "Gaussian sigma 5, RGB", "cartoon", "patch negatives"),
+)
+
+
+def cpu_filters_brief(result: Result) -> str:
+    """A line or two for every filter, best and worst ones among them."""
+    many = max(result["threads"])
+    headings = ["uint8, one thread"]
+    for size in ("224x224", "1080p"):
+        headings += [f"{size}: ms an image", "x cv2", *([f"x cv2, {many} threads"] if many > 1 else [])]
+    lines = []
+    for sizes in filter_cases(result, "uint8"):
+        if (name := sizes[0][0]["filter"]) not in BRIEF:
+            continue
+        line = [name + ("" if is_cv2(beside(sizes[0])) else " *")]
+        for rows in sizes:
+            ours = find(rows, "texfilters")
+            line += [per_image(ours), ratio(beside(rows), ours)]
+            line += [ratio(beside(rows, many), find(rows, "texfilters", many))] if many > 1 else []
+        lines.append(line)
+    note = "Times of 224x224 are those of a batch of 8, divided by 8. \\* In place of cv2 the usual Python loop."
+    return table(headings, lines) + "\n" + note + "\n"
 
 
 def cpu_filters_float(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""The tables of README.md from gpu_report.py."""
+"""The tables from gpu_report.py."""
 
 from table_cells import Result, Row, number, table
 

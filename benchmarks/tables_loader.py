@@ -1,4 +1,4 @@
-"""The tables of README.md from loader_step.py, on the CPU and as a part of gpu_report.py."""
+"""The tables from loader_step.py, on the CPU and as a part of gpu_report.py."""
 
 from table_cells import Result, Row, number, table
 

@@ -12,6 +12,7 @@ import cpu_filters
 import filter_peers
 import machine
 import tables
+import tables_cpu
 from peers import Peer
 from timed_filters import PATCHES, bilateral, gaussian, median
 
@@ -128,6 +129,15 @@ class TestTables:
         assert "| patch negatives | 0.125 | 5.00 * | 40.0 |  | 1.00 | 40.0 * | 40.0 |  |  |  | 2.50 |" in text
         assert "Gaussian sigma 2" not in text
         assert "(RGB: 6.2 MB)" in text
+
+    def test_in_brief(self, results, monkeypatch):
+        monkeypatch.setattr(tables_cpu, "BRIEF", ("bilateral d=9, gray", "patch negatives"))
+        self.write(results)
+        lines = tables.rewritten("<!-- table: cpu-filters-brief -->\n<!-- end -->").splitlines()
+        assert [line for line in lines if line.startswith(("| bilateral", "| patch"))] == [
+            "| bilateral d=9, gray | 0.500 | 2.00 | 4.00 | 10.0 | 3.00 | 4.00 |",
+            "| patch negatives * | 0.125 | 40.0 |  | 1.00 | 40.0 |  |",
+        ]
 
     def test_of_floats(self, results):
         self.write(results)

@@ -122,10 +122,11 @@ def test_commands_of_make_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
-def test_pictures_and_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("page", ["README.md", "docs/measurements.md"])
+def test_pictures_and_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text()):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_tables_are_those_of_the_committed_results():

@@ -27,4 +27,4 @@ from texfilters._check._numbers import (
     whole,
     window,
 )
-from texfilters._check._transforms import cpu_generator, probability, span, weights
+from texfilters._check._transforms import amount, cpu_generator, probability, span, weights

@@ -38,6 +38,14 @@ def probability(name: str, value: Any) -> float:
     return value
 
 
+def amount(name: str, value: Any, *, below: float = math.inf) -> float:
+    """A number from 0 on, less than a bound."""
+    if not 0 <= (value := real(name, value)) < below:
+        rule = "be finite and >= 0" if below == math.inf else f"lie in [0, {below})"
+        raise ValueError(f"{name} must {rule}, got {value}")
+    return value
+
+
 def weights(value: Any, count: int) -> tuple[float, ...]:
     """One for each of `count` filters; they need not sum to 1."""
     if not is_sequence(value):

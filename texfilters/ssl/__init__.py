@@ -1,4 +1,4 @@
-"""Pretraining without labels on texture-suppressed images: one LightningModule a method, over any torchvision backbone."""
+"""Pretraining without labels on texture-suppressed images: a LightningModule a method, over torchvision's networks."""
 
 try:
     import kornia  # noqa: F401

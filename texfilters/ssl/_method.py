@@ -1,11 +1,14 @@
 """What the methods share: batches, seeds, the run's recipe, checkpoints, and the watch over the loss."""
 
+import math
+import warnings
 from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.lr_scheduler import LambdaLR
 
 from texfilters import _check
 from texfilters.ssl import _checkpoint
@@ -13,8 +16,8 @@ from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl._seeds import seed_everything_for
 
-_NONE = torch.iinfo(torch.int64).max
-_BATCHES = 2**32  # an epoch's, at most
+_NEVER = torch.iinfo(torch.int64).max
+_BATCHES = 2**32  # more than an epoch has
 
 
 class Batch(NamedTuple):
@@ -29,8 +32,9 @@ class Method(LightningModule):
     """The base of all methods.
 
     A subclass sets `backbone`, the network whose weights are wanted, and defines `loss(batch)`, the scalar loss of a
-    step. All that it draws comes from torch's default generators, which are seeded anew before every step with a
-    function of `seed`, epoch, batch and rank: a run that is resumed at an epoch's beginning repeats the same steps.
+    step. All that it draws comes from torch's default generators, which are seeded anew before every epoch and step
+    with a function of `seed`, epoch, batch and rank: a run that is resumed at an epoch's beginning repeats the same
+    steps. A subclass that has hooks of its own calls those of this class in them.
 
     A loss that is NaN or infinite stops the run with a FloatingPointError that names epoch and batch. The step is
     noted on the device and looked at every `log_every_n_steps`, before validation and before a checkpoint is saved, so
@@ -49,10 +53,12 @@ class Method(LightningModule):
             raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
         self.recipe = recipe
         self.seed = _check.whole("seed", seed, least=0)
-        # Epoch and batch of the first loss that was not finite.
-        self.register_buffer("_first_bad", torch.tensor(_NONE), persistent=False)
+        # Epoch and batch of the first loss that was not finite. No buffer: DDP would overwrite it with rank 0's.
+        self._first_bad: Tensor | None = None
+        self._resumed: dict[str, Any] | None = None
 
     def loss(self, batch: Batch) -> Tensor:
+        """The loss of a step, a tensor of no dimension."""
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -60,12 +66,20 @@ class Method(LightningModule):
         return {}
 
     def configure_optimizers(self) -> Any:
-        trainer = self.trainer
-        steps = trainer.estimated_stepping_batches  # sets num_training_batches, too
-        del steps
-        return self.recipe.configured(
-            self, trainer.max_epochs, -(-trainer.num_training_batches // trainer.accumulate_grad_batches)
-        )
+        epochs = self.trainer.max_epochs
+        return self.recipe.configured(self, -1 if epochs is None else epochs, self._steps_of_an_epoch())
+
+    def on_train_start(self) -> None:
+        self._compare_with_resumed()
+        # A checkpoint's rates are of the number of epochs it was planned for.
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(scheduler := config.scheduler, LambdaLR):
+                rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+                for group, base, rate in rates:
+                    group["lr"] = base * rate(scheduler.last_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        seed_everything_for(self.seed, self.current_epoch, -1, self.global_rank)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self._check_count(len(batch[0]))
@@ -80,11 +94,11 @@ class Method(LightningModule):
     def watch(self, loss: Tensor, batch_idx: int) -> None:
         """Note on the device whether a loss is not finite; for a subclass whose `training_step` is its own."""
         step = self.current_epoch * _BATCHES + batch_idx
-        bad = torch.where(loss.detach().isfinite().all(), _NONE, step)
-        self._first_bad = torch.minimum(self._first_bad, bad)
+        bad = torch.where(loss.detach().isfinite().all(), _NEVER, step)
+        self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:
+        if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_losses()
 
     def on_validation_start(self) -> None:
@@ -95,33 +109,72 @@ class Method(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._check_losses()
-        # The last step's loss may have been finite and its gradient not.
-        values = {k: v for k, v in checkpoint["state_dict"].items() if v.is_floating_point()}
-        finite = torch.stack([value.isfinite().all().to(self.device) for value in values.values()]).tolist()
-        if not all(finite):
-            name = next(name for name, good in zip(values, finite, strict=True) if not good)
-            raise FloatingPointError(
-                f"{name} holds NaN or infinity after epoch {self.current_epoch}; no checkpoint was saved"
-            )
-        checkpoint[_checkpoint.KEY] = _checkpoint.header(self)
+        self._check_weights(checkpoint["state_dict"])
+        checkpoint[_checkpoint.KEY] = {**_checkpoint.header(self), "run": self._run()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         _checkpoint.check(checkpoint, self)
+        self._resumed = checkpoint[_checkpoint.KEY].get("run")
+
+    def _steps_of_an_epoch(self) -> int:
+        if not self.recipe.every_step:
+            return 1
+        if self.trainer.estimated_stepping_batches == math.inf:  # which also finds the number of batches
+            raise ValueError("every_step needs data of a known length, got no end")
+        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+
+    def _run(self) -> dict[str, Any]:
+        """What makes the steps of a run, beside the method's settings."""
+        trainer = self.trainer
+        batches = trainer.num_training_batches
+        return {
+            "epochs": trainer.max_epochs,
+            "batches an epoch": batches if isinstance(batches, int) else None,
+            "processes": trainer.world_size,
+            "accumulated batches": trainer.accumulate_grad_batches,
+        }
+
+    def _compare_with_resumed(self) -> None:
+        there, self._resumed = self._resumed, None
+        if there is None:
+            return
+        changes = [
+            f"{name} {there.get(name)} there and {here} here"
+            for name, here in self._run().items()
+            if here != there.get(name)
+        ]
+        if changes and self.trainer.is_global_zero:
+            warnings.warn(
+                f"the checkpoint is of a run of other steps ({', '.join(changes)}): the learning rate follows the "
+                "schedule of this run from here on, and the weights will differ from those of an undisturbed one",
+                stacklevel=2,
+            )
 
     def _check_losses(self) -> None:
-        # The same on all ranks, so that they stop together.
-        first = self.trainer.strategy.reduce(self._first_bad, reduce_op="min")
-        if (step := int(first)) != _NONE:
+        if self._first_bad is None:
+            return
+        # The earliest of all ranks, which stop together.
+        step = int(self.trainer.strategy.reduce(self._first_bad.clone(), reduce_op="min"))
+        if step != _NEVER:
             epoch, batch = divmod(step, _BATCHES)
             raise FloatingPointError(
-                f"the loss was not finite in epoch {epoch}, batch {batch}: a lower learning rate may help; "
-                "the last checkpoint is from before"
+                f"the loss was not finite in epoch {epoch}, batch {batch} (both counted from 0); the last checkpoint "
+                "is from before. A lower learning rate, a longer warm-up or precision bf16-mixed may help"
+            )
+
+    def _check_weights(self, state: dict[str, Any]) -> None:
+        """The last step's loss may have been finite and its gradient not."""
+        values = {name: value for name, value in state.items() if value.is_floating_point()}
+        finite = torch.stack([value.isfinite().all().to(self.device) for value in values.values()]).tolist()
+        bad = [name for name, good in zip(values, finite, strict=True) if not good]
+        if not self.trainer.strategy.reduce_boolean_decision(not bad):
+            raise FloatingPointError(
+                f"{bad[0] if bad else 'a weight of another process'} is not finite after epoch {self.current_epoch} "
+                "(counted from 0): no checkpoint is saved, the last one is from before"
             )
 
     def _check_count(self, images: int) -> None:
         splits = self.backbone.norm_splits
-        if images >= 2 * splits:
-            return
-        if any(isinstance(module, _BatchNorm) for module in self.modules()):
+        if images < 2 * splits and any(isinstance(module, _BatchNorm) for module in self.modules()):
             parts = f" in each of norm_splits {splits} parts" if splits > 1 else ""
             raise ValueError(f"batch normalization needs at least 2 images{parts}, got a batch of {images}")

@@ -17,10 +17,14 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         ValueError: if splits < 1, or, in training, for a batch that is not divisible by it.
     """
 
-    def __init__(self, num_features: int, splits: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, splits: int, *, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__(num_features, eps=eps, momentum=momentum)
-        self.splits = _check.whole("splits", splits, least=1)
         self.fraction = _check.probability("momentum", momentum)
+        self.splits = _check.whole("splits", splits, least=1)
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -24,13 +24,17 @@ class Recipe:
         lr: the learning rate, after the warm-up.
         momentum: of SGD, RMSprop and LARS; Adam's first beta.
         nesterov: of SGD.
-        weight_decay: of all parameters; LARS leaves biases and normalization out.
+        weight_decay: of all parameters; with LARS, biases and normalization have none, nor an adapted rate, as in BYOL
+            (Grill et al. 2020, arXiv:2006.07733).
         schedule: "constant"; "cosine" from `lr` to 0; "steps": times `factor` at each of `milestones`;
             "exponential": times `factor` after every epoch.
         milestones: epochs, counted from 0.
         factor: what a step or an epoch multiplies the rate by.
-        warmup: epochs in which the rate grows linearly to `lr`.
-        every_step: the cosine and the warm-up go on with every step, not with every epoch.
+        warmup: epochs in which the rate grows linearly to `lr`: with `every_step` from 0, else from lr / warmup.
+        every_step: cosine, exponential and warm-up go on with every step, not with every epoch.
+
+    Raises:
+        ValueError, TypeError: for a setting out of its range.
     """
 
     optimizer: Optimizer = "sgd"
@@ -45,30 +49,50 @@ class Recipe:
     every_step: bool = False
 
     def __post_init__(self) -> None:
-        _check.choice("optimizer", self.optimizer, ("sgd", "rmsprop", "adam", "lars"))
-        _check.choice("schedule", self.schedule, ("constant", "cosine", "steps", "exponential"))
-        _check.positive("lr", self.lr)
+        _check.choice("optimizer", self.optimizer, get_args(Optimizer))
+        _check.choice("schedule", self.schedule, get_args(Schedule))
+        _check.positive("lr", self.lr, finite=True)
+        _check.amount("momentum", self.momentum, below=1)
+        _check.flag("nesterov", self.nesterov)
+        _check.flag("every_step", self.every_step)
+        _check.amount("weight_decay", self.weight_decay)
+        _check.positive("factor", self.factor, finite=True)
+        _check.amount("warmup", self.warmup)
+        self.milestones = [_check.whole("milestones", milestone, least=1) for milestone in self.milestones]
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must grow from one to the next, got {self.milestones}")
+        if self.schedule == "steps" and not self.milestones:
+            raise ValueError("milestones must hold an epoch with the schedule 'steps', got none")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError(f"nesterov needs SGD with momentum, got {self.optimizer!r} and {self.momentum}")
 
     def rate(self, epoch: float, epochs: int) -> float:
-        """The learning rate at an epoch, over `lr`."""
+        """The learning rate over `lr` when so many of the epochs are over."""
         if epoch < self.warmup:
-            # The first epoch, or step, already trains.
-            return (math.floor(epoch) + 1) / self.warmup if not self.every_step else epoch / self.warmup
+            return epoch / self.warmup if self.every_step else min(1.0, (epoch + 1) / self.warmup)
         if self.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup) / max(epochs - self.warmup, 1e-9)))
+            done = (epoch - self.warmup) / max(epochs - self.warmup, 1e-9)
+            return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         if self.schedule == "steps":
             return self.factor ** sum(epoch >= milestone for milestone in self.milestones)
         if self.schedule == "exponential":
             return self.factor**epoch
         return 1.0
 
-    def configured(self, module: nn.Module, epochs: int, steps: int) -> dict[str, Any]:
-        """What LightningModule.configure_optimizers returns, for a run of so many epochs, of so many steps each."""
+    def configured(self, module: nn.Module, epochs: int, steps: int = 1) -> dict[str, Any]:
+        """What LightningModule.configure_optimizers returns.
+
+        Args:
+            epochs: of the run.
+            steps: of an epoch; read only with `every_step`.
+        """
+        epochs, steps = _check.whole("max_epochs", epochs, least=1), _check.whole("steps", steps, least=1)
+        if self.warmup > epochs:
+            raise ValueError(f"warmup must be at most max_epochs {epochs}, got {self.warmup}")
         optimizer = self._optimizer(module)
-        per_epoch = max(steps, 1)
 
         def rate(n: int) -> float:
-            return self.rate(n / per_epoch if self.every_step else n, epochs)
+            return self.rate(n / steps if self.every_step else n, epochs)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {
@@ -78,14 +102,16 @@ class Recipe:
 
     def _optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         parameters = [p for p in module.parameters() if p.requires_grad]
-        common = {"lr": self.lr, "weight_decay": self.weight_decay}
+        lr, momentum, decay = self.lr, self.momentum, self.weight_decay
         if self.optimizer == "sgd":
-            return torch.optim.SGD(parameters, momentum=self.momentum, nesterov=self.nesterov, **common)
+            return torch.optim.SGD(parameters, lr, momentum, weight_decay=decay, nesterov=self.nesterov)
         if self.optimizer == "rmsprop":
-            return torch.optim.RMSprop(parameters, momentum=self.momentum, **common)
+            return torch.optim.RMSprop(parameters, lr, momentum=momentum, weight_decay=decay)
         if self.optimizer == "adam":
-            return torch.optim.Adam(parameters, betas=(self.momentum, 0.999), **common)
-        vectors = [p for p in parameters if p.ndim <= 1]
-        matrices = [p for p in parameters if p.ndim > 1]
-        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0, "adapted": False}]
-        return LARS(groups, momentum=self.momentum, **common)
+            return torch.optim.Adam(parameters, lr, betas=(momentum, 0.999), weight_decay=decay)
+        # Biases and what normalization multiplies and adds are the tensors of one dimension.
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, "adapted": False},
+        ]
+        return LARS([group for group in groups if group["params"]], lr, momentum, decay)
