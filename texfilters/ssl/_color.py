@@ -23,11 +23,9 @@ class Jitter(nn.Module):
 
     def __init__(self, brightness: float, contrast: float, saturation: float, hue: float) -> None:
         super().__init__()
-        self.strengths = tuple(
-            _nonnegative(name, value)
-            for name, value in (("brightness", brightness), ("contrast", contrast), ("saturation", saturation))
-        )
-        self.hue = _nonnegative("hue", hue)
+        blends = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        self.strengths = tuple(_check.amount(name, value) for name, value in blends.items())
+        self.hue = _check.amount("hue", hue)
         if self.hue > 0.5:
             raise ValueError(f"hue must lie in [0, 0.5], got {hue}")
 
@@ -69,9 +67,3 @@ def adjusted(images: Tensor, factors: Tensor, order: Tensor, chosen: Tensor) -> 
 def luma(images: Tensor) -> Tensor:
     """`[B, 1, H, W]`, by the weights of ITU-R 601 that Pillow and torchvision take, too."""
     return rgb_to_grayscale(images)
-
-
-def _nonnegative(name: str, value: float) -> float:
-    if not 0 <= (number := _check.span(name, value)) < math.inf:
-        raise ValueError(f"{name} must be finite and >= 0, got {value}")
-    return number
