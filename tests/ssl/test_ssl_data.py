@@ -23,7 +23,7 @@ from torchvision import datasets  # noqa: E402
 from torchvision.transforms.v2 import functional as tvf  # noqa: E402
 
 from texfilters.ssl import _decode  # noqa: E402
-from texfilters.ssl._listing import class_names, listed  # noqa: E402
+from texfilters.ssl._listing import classes_of, listed  # noqa: E402
 from texfilters.ssl._loaders import InSequence, Shuffled  # noqa: E402
 from texfilters.ssl.data import CIFAR10Data, FolderData, STL10Data  # noqa: E402
 
@@ -115,6 +115,12 @@ class TestDecoding:
         assert size == tuple(expected.shape[1:]) == ((48, 32) if orientation > 4 else (32, 48))
         assert torch.equal(found, tvf.resize(expected, [16, 16], antialias=True))
 
+    def test_exif_that_cannot_be_read_says_nothing(self, tmp_path, photo, recwarn):
+        image = tvf.to_pil_image(photo[:, :16, :16])
+        found, _ = self.read(image, tmp_path / "a.png", 16, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+        assert torch.equal(found, photo[:, :16, :16])
+        assert not recwarn.list
+
     def test_large_jpegs_are_decoded_smaller(self, tmp_path, photo, monkeypatch):
         image = tvf.to_pil_image(photo)
         exif = Image.Exif()
@@ -180,7 +186,7 @@ class TestListing:
     def test_classes_of_a_list(self, tmp_path, folder):
         names = tmp_path / "names.txt"
         names.write_text("# of ImageNet-100\ndog  a pet\n\nbird\n")
-        found = listed(str(folder), classes=class_names(str(names)))
+        found = listed(str(folder), classes=classes_of(str(names)))
         assert found.classes == ("dog", "bird")
         assert found.names[[0, -1]].tolist() == [b"dog/0.png", b"bird/3.png"]
         assert found.labels.tolist() == [0] * 4 + [1] * 4
@@ -212,7 +218,7 @@ class TestListing:
             listed(str(folder))
         (tmp_path / "names.txt").write_text("\n# nothing\n")
         with pytest.raises(ValueError, match=r"names\.txt names no classes"):
-            class_names(str(tmp_path / "names.txt"))
+            classes_of(str(tmp_path / "names.txt"))
 
 
 class TestOrder:
@@ -349,7 +355,7 @@ class TestFolder:
         modules = [data(folder, 3) for _ in range(2)]
         for rank, module in enumerate(modules):
             strategy = SimpleNamespace(root_device=torch.device("cpu"))
-            module.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
+            module.trainer = SimpleNamespace(global_rank=rank, world_size=2, num_devices=2, strategy=strategy)
         parts = [epoch(module.train_dataloader()) for module in modules]
         together = [flat(batches) for batches in zip(*parts, strict=True)]
         assert together == epoch(data(folder, 6).train_dataloader())

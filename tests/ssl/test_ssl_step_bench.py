@@ -19,7 +19,6 @@ sys.path.append(str(ROOT / "benchmarks"))
 import ssl_step  # noqa: E402
 import tables  # noqa: E402
 from texfilters.ssl.moco_v2 import MoCoV2  # noqa: E402
-from texfilters.transforms import RandomTextureSuppression  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -31,6 +30,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(ssl_step, "STORED", 36)
     settings = {"network": "resnet18", "batch": 4, "queue": 10, "steps": 1, "rounds": 2}
     monkeypatch.setitem(ssl_step.SETTINGS, "cpu", ssl_step.SETTINGS["cpu"] | settings)
+    monkeypatch.setattr(ssl_step.machine, "cores", lambda: 1)
     build = ssl_step.MoCoV2
     monkeypatch.setattr(ssl_step, "MoCoV2", lambda *args, **options: build(*args, norm_splits=1, **options))
 

@@ -69,7 +69,7 @@ def same_classes(classes: Sequence[str], others: Sequence[str], here: str, there
         raise ValueError(f"{here} and {there} must hold the same classes, only one of them has {_some(differing)}")
 
 
-def class_names(path: str) -> list[str]:
+def classes_of(path: str) -> list[str]:
     """The first word on every line of a text file, such as ImageNet-100's list of WordNet ids."""
     with open(path, encoding="utf-8") as file:
         names = [words[0] for line in file if (words := line.split()) and not words[0].startswith("#")]
