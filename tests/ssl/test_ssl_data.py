@@ -163,7 +163,7 @@ class TestDecoding:
 
 
 class TestListing:
-    def test_by_names_alone(self, tmp_path):
+    def test_by_names_alone(self, tmp_path, caplog):
         for name in ("b/2.png", "b/10.JPG", "a/z/deep.webp", "a/.hidden.png", "a/note.txt", ".c/1.png", "beside.png"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
@@ -172,6 +172,7 @@ class TestListing:
         os.symlink(tmp_path / "b" / "2.png", tmp_path / "a" / "link.png")
         os.symlink(tmp_path / "nowhere", tmp_path / "a" / "broken.png")
         found = listed(str(tmp_path))
+        assert caplog.messages == [f"left out, beside the folders of classes: 1 images in {tmp_path}"]
         assert found.classes == ("a", "b")
         assert found.names.tolist() == [b"a/link.png", b"a/z/deep.webp", b"b/10.JPG", b"b/2.png"]
         assert found.labels.tolist() == [0, 0, 1, 1]
@@ -359,6 +360,27 @@ class TestFolder:
         parts = [epoch(module.train_dataloader()) for module in modules]
         together = [flat(batches) for batches in zip(*parts, strict=True)]
         assert together == epoch(data(folder, 6).train_dataloader())
+
+    @pytest.mark.cuda
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+    @pytest.mark.parametrize("options", [{"resident": True}, {"resident": True, "workers": 1}, {"workers": 1}])
+    def test_on_a_gpu(self, folder, options):
+        module = data(folder, 5, **options)
+        strategy = SimpleNamespace(root_device=torch.device("cuda", 0))
+        module.trainer = SimpleNamespace(global_rank=0, world_size=1, num_devices=1, strategy=strategy)
+        loader = module.train_dataloader()
+        for batch, expected in zip(loader, data(folder, 5).train_dataloader(), strict=True):
+            assert batch.images.is_cuda == ("resident" in options)
+            assert all(values.is_cuda or values.is_pinned() for values in batch)
+            for values, others in zip(batch, expected, strict=True):
+                assert torch.equal(values.cpu(), others)
+        if "resident" in options:
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                list(loader)  # nothing waits for the GPU
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
 
     def test_from_yaml(self, folder):
         parser = jsonargparse.ArgumentParser(exit_on_error=False)

@@ -88,8 +88,8 @@ class FolderData(ImageData):
     """Photos in folders, one a class.
 
     `root/train/<class>/...` and `root/val/<class>/...`, as ImageNet has them; or `root/<class>/...` to train on and
-    `val_root/<class>/...`; or, with `domains`, `root/<domain>/<class>/...`, as PACS has them. Images that lie in no
-    folder of a class, but in `root` itself, serve for pretraining; their label is -1.
+    `val_root/<class>/...`; or, with `domains`, `root/<domain>/<class>/...`, as PACS has them. A folder without folders,
+    whose images have no classes, serves for pretraining; their label is -1.
 
     Args:
         root: the folder.
@@ -101,8 +101,8 @@ class FolderData(ImageData):
         domains, val_domains: names of folders below `root`, of which there may be several each.
         classes: a text file whose lines begin with the names of the folders that are taken, in the order of their
             labels, such as ImageNet-100's list of WordNet ids; None takes all folders, sorted.
-        max_unreadable: up to this share of the files of a split may be damaged. They are skipped, logged and counted;
-            in training the next file by name takes the place of one.
+        max_unreadable: up to this share of the files of a split may be damaged. They are skipped, logged and counted,
+            by every process for itself; in training the next file by name takes the place of one.
         seed: of the order.
 
     JPEG, PNG, WebP, BMP, TIFF, PPM and GIF files are read, turned as EXIF says, made RGB of 8 bits.
