@@ -15,6 +15,7 @@ from pathlib import Path
 import tables_cpu
 import tables_gpu
 import tables_loader
+import tables_ssl
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,8 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "gpu-diffusion": tables_gpu.gpu_diffusion,
     "gpu-filters": tables_gpu.gpu_filters,
     "gpu-loader": tables_loader.on_gpu,
+    "cpu-ssl-step": tables_ssl.on_cpu,
+    "gpu-ssl-step": tables_ssl.on_gpu,
 }
 KINDS = {
     "cpu": "cpu_diffusion_*.json",
@@ -44,6 +47,8 @@ KINDS = {
     "folder-job": "folder_job_*.json",
     "transform-draws": "transform_draws_*.json",
     "gpu": "gpu-*.json",
+    "cpu-ssl-step": "cpu_ssl_step_*.json",
+    "gpu-ssl-step": "gpu_ssl_step_*.json",
 }
 
 
@@ -70,7 +75,7 @@ def filled(name: str) -> str:
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if name.startswith(kind)), "cpu")
     result = newest(kind)
     if result is None or (name == "gpu-loader" and not tables_loader.is_there(result)):
-        return "Not yet measured on a GPU.\n" if kind == "gpu" else "Not yet measured.\n"
+        return "Not yet measured on a GPU.\n" if kind.startswith("gpu") else "Not yet measured.\n"
     parts = ("build", "tests", "timings", "sanitize") if kind == "gpu" else ()
     if wrong := [part for part in parts if not result["parts"].get(part, {}).get("ok")]:
         raise SystemExit(f"the result of {result['device']} is not fit to be shown, not ok: {', '.join(wrong)}")

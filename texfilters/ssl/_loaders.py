@@ -36,7 +36,8 @@ class Shuffled(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.randperm(self.count, generator=generator_for(self.seed, self.epoch))
         whole = order[: len(self) * self.batch_size * self.processes]
-        yield from whole.view(len(self), self.processes, self.batch_size)[:, self.rank].tolist()
+        for batch in whole.view(len(self), self.processes, self.batch_size)[:, self.rank]:
+            yield batch.tolist()
 
 
 class InSequence(Sampler[list[int]]):

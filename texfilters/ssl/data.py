@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from texfilters import _check
-from texfilters.ssl._listing import Listing, below, class_names, listed, same_classes
+from texfilters.ssl._listing import Listing, below, classes_of, listed, same_classes
 from texfilters.ssl._loaders import FromFiles, FromTensors, InSequence, Loader, Order, Shuffled, resident
 from texfilters.ssl._method import Batch
 from texfilters.ssl._sources import Faults, Files
@@ -88,8 +88,8 @@ class FolderData(ImageData):
     """Photos in folders, one a class.
 
     `root/train/<class>/...` and `root/val/<class>/...`, as ImageNet has them; or `root/<class>/...` to train on and
-    `val_root/<class>/...`; or, with `domains`, `root/<domain>/<class>/...`, as PACS has them. Images that lie in no
-    folder of a class, but in `root` itself, serve for pretraining; their label is -1.
+    `val_root/<class>/...`; or, with `domains`, `root/<domain>/<class>/...`, as PACS has them. A folder without folders,
+    whose images have no classes, serves for pretraining; their label is -1.
 
     Args:
         root: the folder.
@@ -101,8 +101,8 @@ class FolderData(ImageData):
         domains, val_domains: names of folders below `root`, of which there may be several each.
         classes: a text file whose lines begin with the names of the folders that are taken, in the order of their
             labels, such as ImageNet-100's list of WordNet ids; None takes all folders, sorted.
-        max_unreadable: up to this share of the files of a split may be damaged. They are skipped, logged and counted;
-            in training the next file by name takes the place of one.
+        max_unreadable: up to this share of the files of a split may be damaged. They are skipped, logged and counted,
+            by every process for itself; in training the next file by name takes the place of one.
         seed: of the order.
 
     JPEG, PNG, WebP, BMP, TIFF, PPM and GIF files are read, turned as EXIF says, made RGB of 8 bits.
@@ -154,7 +154,7 @@ class FolderData(ImageData):
     def _listing(self, split: str) -> Listing:
         if split not in self._listings:
             root, folders = self._folders(split)
-            chosen = None if self.class_file is None else class_names(self.class_file)
+            chosen = None if self.class_file is None else classes_of(self.class_file)
             listing = listed(root, folders, chosen)
             if split != "train":
                 same_classes(self._listing("train").classes, listing.classes, self._place("train"), self._place(split))
@@ -190,7 +190,8 @@ class FolderData(ImageData):
         faults, shuffled = self._faults[split], isinstance(order, Shuffled)
         files = Files(listing, self.side, faults.most, replaces=shuffled)
         pin = torch.cuda.is_available() and (self.trainer is None or self._device().type == "cuda")
-        workers = _cores() if self.workers is None else self.workers
+        processes = 1 if self.trainer is None else self.trainer.num_devices
+        workers = _cores(processes) if self.workers is None else self.workers
         return FromFiles(files, order, faults, workers, pin=pin, keeps=shuffled)
 
     def _read(self, split: str, device: torch.device) -> Batch:
@@ -274,7 +275,7 @@ def _on(device: torch.device, images: Tensor, labels: Tensor) -> Batch:
     return Batch(images.to(device), labels.long().to(device), sizes.to(device))
 
 
-def _cores() -> int:
-    """Of those that this process may use, its share, if Lightning or torchrun started several here."""
+def _cores(processes: int) -> int:
+    """For each of several processes here, of those that they may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_MOST_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    return max(1, min(_MOST_WORKERS, cores // processes))
