@@ -1,0 +1,71 @@
+"""Photos of any shape as squares of one side: decoded, turned upright, squashed."""
+
+import io
+import os
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"))
+
+# Other decoders of Pillow's, some of which start programs, stay closed, whatever a file claims to be.
+_READ = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+_DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION, _ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)
+
+
+class Unreadable(Exception):
+    """A file that holds no image, or one that is damaged; the text says why."""
+
+
+def read(path: str | bytes, side: int) -> tuple[Tensor, tuple[int, int]]:
+    """A file's image, squashed to uint8 RGB `[3, side, side]`, and the height and width that it had, upright.
+
+    Gray becomes RGB, transparency is left out, 16 bits are rounded to 8, and of several frames the first is taken. A
+    JPEG that is at least twice as large as `side` is decoded at a fraction of its size, which is much faster.
+
+    Raises:
+        Unreadable: for any reason.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _squashed(file.read(), side)
+    except Exception as error:  # decoders raise whatever they like
+        raise Unreadable(_reason(error)) from error
+
+
+def _squashed(data: bytes, side: int) -> tuple[Tensor, tuple[int, int]]:
+    with Image.open(io.BytesIO(data), formats=_READ) as image:
+        width, height = image.size
+        image.draft(None, (side, side))
+        exif = image.getexif()
+        if exif.get(_ORIENTATION) in _ON_THEIR_SIDE:
+            width, height = height, width
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = torch.from_numpy(_rgb(image)).permute(2, 0, 1)
+    if pixels.shape[1:] != (side, side):
+        pixels = functional.interpolate(pixels[None], (side, side), mode="bilinear", antialias=True)[0]
+    return pixels.contiguous(), (height, width)
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """`[H, W, 3]`, uint8."""
+    if image.mode in _DEEP or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        levels = np.asarray(image).astype(np.float32)
+        return np.repeat(np.rint(levels.clip(0, 65535) / 257).astype(np.uint8)[..., None], 3, 2)
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"mode {image.mode}, whose range is unknown")
+    if image.mode == "P" and image.has_transparency_data:
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image, or damaged at its beginning"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return " ".join(str(error).split()) or type(error).__name__

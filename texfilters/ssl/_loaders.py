@@ -1,0 +1,127 @@
+"""Batches in the order of an epoch, from files by way of workers, or from tensors on the device."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from texfilters.ssl._crop import sent
+from texfilters.ssl._method import Batch
+from texfilters.ssl._seeds import generator_for
+from texfilters.ssl._sources import Faults, Files
+
+
+class Shuffled(Sampler[list[int]]):
+    """The batches of an epoch on one of several processes: a function of seed, epoch and rank.
+
+    All images in a random order are cut into as many batches as fit; each is cut again, into one for every process.
+    What is left over waits for another epoch: no image comes twice, and all processes have as many batches.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        if count < batch_size * processes:
+            there = f" on each of {processes} processes" if processes > 1 else ""
+            raise ValueError(f"batch_size must be at most the number of images, got {batch_size}{there} for {count}")
+        self.count, self.batch_size, self.seed, self.rank, self.processes = count, batch_size, seed, rank, processes
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // (self.batch_size * self.processes)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self.count, generator=generator_for(self.seed, self.epoch))
+        whole = order[: len(self) * self.batch_size * self.processes]
+        yield from whole.view(len(self), self.processes, self.batch_size)[:, self.rank].tolist()
+
+
+class InSequence(Sampler[list[int]]):
+    """All images once, one after the other."""
+
+    def __init__(self, count: int, batch_size: int) -> None:
+        self.count, self.batch_size = count, batch_size
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, self.count, self.batch_size):
+            yield list(range(start, min(start + self.batch_size, self.count)))
+
+
+Order = Shuffled | InSequence
+
+
+class Loader:
+    """Iterable over the batches of an epoch, which is looked at when the first one is asked for, not before.
+
+    Lightning asks for an iterator before it has said which epoch is to come, above all when a run is resumed; it then
+    calls `set_epoch` of whatever bears the name `sampler`.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.sampler = order
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+
+class FromFiles(Loader):
+    """Decoded by workers."""
+
+    def __init__(self, files: Files, order: Order, faults: Faults, workers: int, *, pin: bool, keeps: bool) -> None:
+        super().__init__(order)
+        self.faults = faults
+        self.loader: DataLoader[Any] = DataLoader(
+            files,
+            batch_sampler=order,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin,
+            persistent_workers=keeps and workers > 0,
+            generator=torch.Generator(),  # else it would draw from torch's own
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, failures in self.loader:
+            self.faults.count(failures)
+            yield batch
+
+
+class FromTensors(Loader):
+    """Indexed where they are."""
+
+    def __init__(self, tensors: Batch, order: Order) -> None:
+        super().__init__(order)
+        self.tensors = tensors
+
+    def __iter__(self) -> Iterator[Batch]:
+        device = self.tensors.images.device
+        for indices in self.sampler:
+            index = sent(torch.tensor(indices), device)
+            yield Batch(*(values.index_select(0, index) for values in self.tensors))
+
+
+def resident(loader: FromFiles, count: int, side: int, device: torch.device) -> Batch:
+    """All that a loader in sequence gives, on a device."""
+    images = torch.empty(count, 3, side, side, dtype=torch.uint8, device=device)
+    labels: list[Tensor] = []
+    sizes: list[Tensor] = []
+    filled = 0
+    for batch in loader:
+        images[filled : filled + len(batch.images)] = batch.images.to(device, non_blocking=True)
+        filled += len(batch.images)
+        labels.append(batch.labels)
+        sizes.append(batch.sizes)
+    return Batch(images[:filled], torch.cat(labels).to(device), torch.cat(sizes).to(device))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
