@@ -226,7 +226,7 @@ def test_a_few_steps_bring_the_views_together():
 
 
 def test_a_batch_of_one_is_refused():
-    with pytest.raises(ValueError, match="at least 2 images.*got a batch of 1"):
+    with pytest.raises(ValueError, match=r"at least 2 images.*got a batch of 1"):
         fit(small(), [noise(1)], 1)
 
 

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from lightning import LightningDataModule, Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from texfilters.ssl import Batch, Recipe
 from texfilters.ssl.rotation import Rotation, rotations
@@ -115,6 +117,37 @@ def test_validation_is_of_whole_images_without_draws():
     torch.testing.assert_close(seen[0], rotations(still(16)(batch.images, batch.sizes))[0], atol=1e-5, rtol=0)
     assert method.logged.keys() == {"val_loss", "val_accuracy"}
     assert 0 <= method.logged["val_accuracy"] <= 1
+
+
+class Photos(LightningDataModule):
+    """As the library's data modules are asked."""
+
+    def __init__(self, validates):
+        super().__init__()
+        self.validates = validates
+
+    def train_dataloader(self):
+        return DataLoader([noise(4, 16)], batch_size=None)
+
+    def labelled(self, split):
+        if split != "val" or not self.validates:
+            raise ValueError("there are no labels")
+        return DataLoader([noise(5, 16)], batch_size=None)
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_data_may_have_nothing_to_validate_with(validates):
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Rotation("six_layer", views=still(16)), datamodule=Photos(validates))
+    assert {"loss", "accuracy"} <= trainer.callback_metrics.keys()
+    assert ("val_accuracy" in trainer.callback_metrics) == validates
 
 
 @pytest.mark.parametrize(

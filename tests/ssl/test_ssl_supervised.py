@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
+from lightning import LightningDataModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -64,7 +64,7 @@ def same(images, expected):
     return torch.allclose(images, expected, atol=1e-4)
 
 
-def fit(method, batches, **options):
+def fit(method, batches=None, *, datamodule=None, **options):
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -74,7 +74,10 @@ def fit(method, batches, **options):
         enable_model_summary=False,
         **options,
     )
-    trainer.fit(method, DataLoader(batches, batch_size=None), DataLoader(batches, batch_size=None))
+    loaders = {"datamodule": datamodule}
+    if datamodule is None:
+        loaders = dict.fromkeys(("train_dataloaders", "val_dataloaders"), DataLoader(batches, batch_size=None))
+    trainer.fit(method, **loaders)
     return trainer
 
 
@@ -192,6 +195,34 @@ def test_validation_counts_images_not_batches():
     assert right[0] != right[1]
     expected = (6 * right[0] + 2 * right[1]) / 8
     torch.testing.assert_close(trainer.callback_metrics["val_top1"], expected)
+
+
+class Photos(LightningDataModule):
+    """Of seven classes, as the library's data modules are asked."""
+
+    classes = tuple("abcdefg")
+
+    def train_dataloader(self):
+        return DataLoader([noise(4)], batch_size=None)
+
+    def labelled(self, split):
+        assert split == "val"
+        return DataLoader([noise(7), noise(2)], batch_size=None)
+
+
+def test_the_datas_val_is_validated_on():
+    method = small()
+    inputs = seen_by(method.center)
+    trainer = fit(method, datamodule=Photos())
+    assert [len(images) for images in inputs[-2:]] == [7, 2]
+    assert {"val_loss", "val_top1", "val_top5", "accuracy", "loss"} <= trainer.callback_metrics.keys()
+    without = fit(method, datamodule=Photos(), limit_val_batches=0)
+    assert not any(name.startswith("val") for name in without.callback_metrics)
+
+
+def test_the_number_of_classes_is_the_datas():
+    with pytest.raises(ValueError, match="classes must be 7, as many as the data's, got 10"):
+        fit(small(classes=10), datamodule=Photos())
 
 
 def test_it_learns_two_classes():

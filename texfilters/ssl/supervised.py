@@ -46,10 +46,15 @@ class Supervised(Method):
         recipe: None is the paper's, with rates for twice the epochs unless `doubled`.
         seed: of everything random in training.
 
-    Logs `accuracy`, and in validation `val_loss`, `val_top1` and, of more than 5 classes, `val_top5`.
+    Logs `accuracy`, and in validation, on the data's "val", `val_loss`, `val_top1` and, of more than 5 classes,
+    `val_top5`; `--trainer.limit_val_batches 0` leaves it out. Fine-tuning is a run of its own, here after the first:
+
+        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/both
+        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \
+            --model.fine_tune runs/both/last.ckpt --trainer.max_epochs 60 --data.batch_size 256
 
     Raises:
-        TypeError, ValueError: for a setting out of its range.
+        TypeError, ValueError: for a setting out of its range, a number of classes that is not the data's.
         FileNotFoundError, ValueError: for a checkpoint that is none, or of another method, backbone or number of
             classes.
     """
@@ -84,6 +89,15 @@ class Supervised(Method):
         self.head = nn.Linear(self.backbone.dim, self.classes)
         if fine_tune is not None:
             self._start_from(fine_tune)
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None and len(data.classes) != self.classes:
+            raise ValueError(f"classes must be {len(data.classes)}, as many as the data's, got {self.classes}")
+
+    def val_dataloader(self) -> Any:
+        data = getattr(self.trainer, "datamodule", None)
+        return [] if data is None else data.labelled("val")
 
     def loss(self, batch: Batch) -> Tensor:
         images, labels = self._seen(batch)
