@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from lightning import LightningDataModule, Trainer
+from lightning import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
+from torchvision.utils import save_image
 
 from texfilters import anisotropic_diffusion
 from texfilters.ssl import Batch, Recipe, _checkpoint
+from texfilters.ssl.data import FolderData
 from texfilters.ssl.rotation import Rotation
 from texfilters.ssl.supervised import Supervised, top
 from texfilters.ssl.views import Views
@@ -197,32 +199,30 @@ def test_validation_counts_images_not_batches():
     torch.testing.assert_close(trainer.callback_metrics["val_top1"], expected)
 
 
-class Photos(LightningDataModule):
-    """Of seven classes, as the library's data modules are asked."""
-
-    classes = tuple("abcdefg")
-
-    def train_dataloader(self):
-        return DataLoader([noise(4)], batch_size=None)
-
-    def labelled(self, split):
-        assert split == "val"
-        return DataLoader([noise(7), noise(2)], batch_size=None)
+@pytest.fixture
+def photos(tmp_path):
+    """Of three classes, 3 to train on and 2 to validate with of each."""
+    for split, count in (("train", 3), ("val", 2)):
+        for name in "abc":
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                save_image(torch.rand(3, 20, 20), tmp_path / split / name / f"{number}.png")
+    return FolderData(str(tmp_path), 4, side=SIDE, workers=0)
 
 
-def test_the_datas_val_is_validated_on():
-    method = small()
+def test_the_datas_val_is_validated_on(photos):
+    method = small(classes=3)
     inputs = seen_by(method.center)
-    trainer = fit(method, datamodule=Photos())
-    assert [len(images) for images in inputs[-2:]] == [7, 2]
-    assert {"val_loss", "val_top1", "val_top5", "accuracy", "loss"} <= trainer.callback_metrics.keys()
-    without = fit(method, datamodule=Photos(), limit_val_batches=0)
-    assert not any(name.startswith("val") for name in without.callback_metrics)
+    trainer = fit(method, datamodule=photos)
+    assert [len(images) for images in inputs[-2:]] == [4, 2]
+    assert {"val_loss", "val_top1", "accuracy", "loss"} <= trainer.callback_metrics.keys()
 
 
-def test_the_number_of_classes_is_the_datas():
-    with pytest.raises(ValueError, match="classes must be 7, as many as the data's, got 10"):
-        fit(small(classes=10), datamodule=Photos())
+def test_the_number_of_classes_is_the_datas(photos, tmp_path):
+    with pytest.raises(ValueError, match="classes must be 3, as many as the data's, got 10"):
+        fit(small(classes=10), datamodule=photos)
+    with pytest.raises(ValueError, match="the data have no labels to train with"):
+        fit(small(classes=3), datamodule=FolderData(str(tmp_path / "train" / "a"), 2, side=SIDE, workers=0))
 
 
 def test_it_learns_two_classes():

@@ -1,9 +1,6 @@
 """Rotation: how far an image is turned, by 0, 90, 180 or 270 degrees, is what the network has to tell."""
 
-from typing import Any
-
 import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -56,14 +53,6 @@ class Rotation(Method):
         self.center = center or CenterView(self.views.size, share=1.0, mean=self.views.mean, std=self.views.std)
         self.backbone = Backbone(backbone, small_images=small_images)
         self.head = nn.Linear(self.backbone.dim, 4)
-
-    def val_dataloader(self) -> Any:
-        data = getattr(self.trainer, "datamodule", None)
-        try:
-            return [] if data is None else data.labelled("val")
-        except ValueError as error:
-            rank_zero_info(f"rotation is not validated: {error}")
-            return []
 
     def loss(self, batch: Batch) -> Tensor:
         loss, accuracy = self._judged(self.views(batch.images, batch.sizes))

@@ -46,8 +46,8 @@ class Supervised(Method):
         recipe: None is the paper's, with rates for twice the epochs unless `doubled`.
         seed: of everything random in training.
 
-    Logs `accuracy`, and in validation, on the data's "val", `val_loss`, `val_top1` and, of more than 5 classes,
-    `val_top5`; `--trainer.limit_val_batches 0` leaves it out. Fine-tuning is a run of its own, here after the first:
+    Logs `accuracy`, and in validation, if the data have a "val", `val_loss`, `val_top1` and, of more than 5 classes,
+    `val_top5`. Fine-tuning is a run of its own, here after the first:
 
         python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/both
         python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \
@@ -92,12 +92,12 @@ class Supervised(Method):
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None and len(data.classes) != self.classes:
+        if data is None:
+            return
+        if not data.classes:
+            raise ValueError("the data have no labels to train with: images must lie in folders, one a class")
+        if len(data.classes) != self.classes:
             raise ValueError(f"classes must be {len(data.classes)}, as many as the data's, got {self.classes}")
-
-    def val_dataloader(self) -> Any:
-        data = getattr(self.trainer, "datamodule", None)
-        return [] if data is None else data.labelled("val")
 
     def loss(self, batch: Batch) -> Tensor:
         images, labels = self._seen(batch)
