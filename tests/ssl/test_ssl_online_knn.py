@@ -39,8 +39,9 @@ def trained(folder, *callbacks, epochs=3, resume=None, workers=0):
     method = Noisy()
     data = FolderData(str(folder), 4, side=24, workers=workers, resident=not workers)
     trainer = Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=list(callbacks), use_distributed_sampler=False,
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        callbacks=list(callbacks), use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(method, data, ckpt_path=resume, weights_only=True)
     return method, trainer

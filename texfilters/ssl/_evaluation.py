@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from texfilters.ssl._loaders import Loader, Shuffled
 from texfilters.ssl._method import Batch
+from texfilters.ssl.data import ImageData
 from texfilters.ssl.views import CenterView, Views
 
 View = Callable[[Batch], Tensor]
@@ -44,3 +46,8 @@ def cropped(size: int, mean: Three = None, std: Three = None) -> View:
 
 def _given(mean: Three, std: Three) -> dict[str, Any]:
     return {name: tuple(three) for name, three in (("mean", mean), ("std", std)) if three is not None}
+
+
+def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
+    """Batches of all labelled training images in another order each epoch; what fills no batch waits for another."""
+    return data._loader("train", lambda count: Shuffled(count, batch_size, seed))
