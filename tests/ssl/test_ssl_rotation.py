@@ -153,7 +153,7 @@ def test_the_papers_networks(name, options):
 
 def test_the_default_is_the_study():
     method = Rotation()
-    assert (method.backbone.name, method.views.size, method.center.size) == ("six_layer", 128, 128)
+    assert (method.backbone.name, method.views.size) == ("six_layer", 128)
     assert isinstance(method.views.suppress, RandomTextureSuppression)
     assert (method.views.jitter, method.views.gray, method.views.flip, method.views.blur.p) == (0, 0, 0.5, 0)
     recipe = method.recipe

@@ -162,9 +162,8 @@ def test_accuracy_counts_the_largest_answers():
         assert top(k, answers, labels).item() == pytest.approx((ranks < k).mean())
 
 
-def test_validation_is_of_plain_images_and_their_middle():
+def test_validation_is_of_plain_images():
     method, batch = with_log(small()).eval(), noise(6)
-    method.center.share = 1.0
     seen, state = seen_by(method.backbone), torch.get_rng_state()
     with torch.no_grad():
         method.validation_step(batch, 0)
@@ -181,6 +180,15 @@ def test_validation_is_of_plain_images_and_their_middle():
         torch.testing.assert_close(method.logged[name], value, atol=1e-5, rtol=0)
 
 
+def test_validation_is_of_the_middle_of_large_images():
+    method = with_log(small()).eval()
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    images[:, :, 4:60, 4:60] = 255
+    seen = seen_by(method.backbone)
+    method.validation_step(batch_of(images, torch.zeros(2, dtype=torch.int64)), 0)
+    assert same(seen[0], plain(torch.full((2, 3, SIDE, SIDE), 255)))
+
+
 def test_five_classes_have_no_top_5():
     method = with_log(small(classes=5))
     method.validation_step(noise(4, 5), 0)
@@ -193,7 +201,7 @@ def test_validation_counts_images_not_batches():
     trainer = fit(method, parts, num_sanity_val_steps=0)
     method.eval()
     with torch.no_grad():
-        right = [top(1, method.head(method.backbone(method.center(p.images, p.sizes))), p.labels) for p in parts]
+        right = [top(1, method.head(method.backbone(plain(p.images))), p.labels) for p in parts]
     assert right[0] != right[1]
     expected = (6 * right[0] + 2 * right[1]) / 8
     torch.testing.assert_close(trainer.callback_metrics["val_top1"], expected)
@@ -212,7 +220,7 @@ def photos(tmp_path):
 
 def test_the_datas_val_is_validated_on(photos):
     method = small(classes=3)
-    inputs = seen_by(method.center)
+    inputs = seen_by(method.backbone)
     trainer = fit(method, datamodule=photos)
     assert [len(images) for images in inputs[-2:]] == [4, 2]
     assert {"val_loss", "val_top1", "accuracy", "loss"} <= trainer.callback_metrics.keys()
@@ -287,7 +295,6 @@ def test_the_defaults_are_the_papers(checkpoint):
     assert (views.size, views.scale, views.jitter, views.gray, views.flip) == (224, (0.08, 1.0), 0, 0, 0.5)
     assert (views.suppress.niter, views.suppress.kappa, views.suppress.p) == (20, 20, 1)
     assert method.plain_views.suppress is None
-    assert (method.center.size, method.center.share) == (224, 224 / 256)
     cases = (({}, 0.1, (15, 30)), ({"doubled": False}, 0.1, (30, 60)), ({"fine_tune": path}, 0.01, (30,)))
     for options, lr, milestones in cases:
         recipe = small(**options).recipe
