@@ -63,6 +63,9 @@ class Epoch(NamedTuple):
     test_accuracy: float
 
 
+OnEpoch = Callable[[Epoch], None]
+
+
 @dataclass(frozen=True)
 class Probe:
     """A trained probe.
@@ -85,6 +88,7 @@ def train(
     batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
     forward: Callable[[Tensor], Tensor],
     test: Callable[[], tuple[Tensor, Tensor]],
+    on_epoch: OnEpoch | None = None,
 ) -> tuple[Classification, tuple[Epoch, ...]]:
     """Minimize the cross-entropy of `forward(inputs)` over `batches(epoch)`; `test()` gives scores and labels.
 
@@ -119,6 +123,8 @@ def train(
             )
         outcome = classification(*test())
         curve.append(Epoch(lr, loss_mean, accuracy, outcome.accuracy))
+        if on_epoch is not None:
+            on_epoch(curve[-1])
     return outcome, tuple(curve)
 
 
