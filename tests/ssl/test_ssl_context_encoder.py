@@ -179,7 +179,8 @@ def test_defaults_are_the_papers():
     assert (method.backbone.name, method.size, method.views.size) == ("alexnet", 227, 227)
     layer = method.decoder[0]
     assert layer.weight.shape == (256, 36, 36)
-    assert (method.hole, method.overlap, method.adversarial) == ("region", 7, 0.001)
+    assert (method.hole, method.overlap, method.adversarial) == ("region", 0, 0.001)
+    assert ContextEncoder(**SMALL | {"overlap": None, "hole": "central"}).overlap == 7
     assert (method.recipe.optimizer, method.recipe.momentum) == ("adam", 0.5)
     # What no map depends on is not trained, or DistributedDataParallel would wait for it.
     frozen = {name.split(".")[1] for name, p in method.backbone.named_parameters() if not p.requires_grad}
