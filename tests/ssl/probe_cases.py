@@ -1,0 +1,54 @@
+"""A method that is nothing but its backbone, checkpoints of it, and folders of drawn images."""
+
+import torch
+from PIL import Image
+from torch import nn
+
+from texfilters.ssl import Backbone, Method, Recipe
+from texfilters.ssl._checkpoint import KEY, header
+from texfilters.ssl.views import CenterView
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+
+class Bare(Method):
+    """Its loss is the mean square of the features; views are without chance."""
+
+    def __init__(self, name="resnet18", size=32, **options):
+        super().__init__(Recipe(lr=0.01, schedule="constant"), seed=0)
+        self.backbone = Backbone(name, **options)
+        self.views = CenterView(size, mean=MEAN, std=STD)
+        settle(self.backbone)
+
+    def loss(self, batch):
+        return self.backbone(self.views(batch.images, batch.sizes)).square().mean()
+
+
+def settle(network):
+    """Statistics as of training, so that no two layers of a fresh network could be mistaken for each other."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.bias.data):
+                tensor.uniform_(-0.2, 0.2)
+            for tensor in (module.running_var, module.weight.data):
+                tensor.uniform_(0.6, 1.4)
+
+
+def written(method, path):
+    torch.save({KEY: header(method), "state_dict": method.state_dict()}, path)
+    return path
+
+
+def draw_folder(folder, classes=("flat", "striped"), count=6, side=24, seed=0, turned=False):
+    """Images in folders of their classes: of one color, or striped."""
+    generator = torch.Generator().manual_seed(seed)
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            picture = torch.randint(40, 216, (3, 1, 1), generator=generator).expand(3, side, side).clone()
+            if label:
+                picture[:, :, i % 2 :: 2] += torch.tensor(60 if label == 1 else -40)
+            picture += torch.randint(-8, 9, picture.shape, generator=generator)
+            picture = picture.mT if turned else picture
+            Image.fromarray(picture.clamp(0, 255).byte().permute(1, 2, 0).numpy()).save(folder / name / f"{i}.png")
+    return folder

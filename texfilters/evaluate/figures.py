@@ -1,0 +1,109 @@
+"""Pictures of measurements. They need matplotlib, and touch no global state of it."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from texfilters.evaluate._training import Epoch
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _PALE, _BLUE, _ORANGE = "#1c1c1e", "#8a8a90", "#2a6f97", "#d1651a"
+_NAMED = 25  # classes whose names and shares can still be read
+
+
+def confusion_matrix(confusion: Tensor, classes: Sequence[str] | None = None, title: str = "") -> "Figure":
+    """Draw which classes are taken for which: a row is a true class, its cells shares of that class's images.
+
+    Args:
+        confusion: counts `[C, C]`, as `Classification.confusion`.
+        classes: their names. They and the shares in percent are written for up to 25 classes.
+        title: one line above the picture.
+
+    Raises:
+        ValueError: for a matrix that is not square, or another number of names.
+    """
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not len(confusion):
+        raise ValueError(f"confusion must have shape [C, C], got {tuple(confusion.shape)}")
+    n = len(confusion)
+    if classes is not None and len(classes) != n:
+        raise ValueError(f"classes must name all {n} classes, got {len(classes)} names")
+    shares = (confusion / confusion.sum(1, keepdim=True).clamp(min=1)).numpy()
+    side = 2.2 + 0.42 * n if n <= _NAMED else 7.0
+    figure = _figure((side + 0.6, side))
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xlabel("answer", color=_INK)
+    axes.set_ylabel("class", color=_INK)
+    if n <= _NAMED:
+        names = [str(i) for i in range(n)] if classes is None else classes
+        axes.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(n), names)
+        for (row, column), share in zip(_cells(n), shares.flat, strict=True):
+            if share >= 0.005:
+                ink = "white" if share > 0.55 else _INK
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, ticks=[0, 0.5, 1], format="{x:.0%}")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=9, labelcolor=_INK)
+    for spine in axes.spines.values():
+        spine.set_color(_PALE)
+    axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
+    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    return figure
+
+
+def training_curve(curve: Sequence[Epoch], title: str = "") -> "Figure":
+    """Draw accuracy and loss of a probe by epoch, with a line wherever the learning rate falls.
+
+    Raises:
+        ValueError: for no epoch.
+    """
+    if not curve:
+        raise ValueError("curve must hold at least one epoch, got none")
+    figure = _figure((8.4, 3.4))
+    accuracy, loss = figure.subplots(1, 2)
+    epochs = range(1, len(curve) + 1)
+    marker = "o" if len(curve) < 3 else None
+    accuracy.plot(epochs, [100 * e.train_accuracy for e in curve], color=_BLUE, marker=marker, label="training")
+    accuracy.plot(epochs, [100 * e.test_accuracy for e in curve], color=_ORANGE, marker=marker, label="test")
+    accuracy.set_ylabel("accuracy, %", color=_INK)
+    accuracy.legend(frameon=False, fontsize=9, loc="lower right")
+    loss.plot(epochs, [e.train_loss for e in curve], color=_BLUE, marker=marker)
+    loss.set_ylabel("training loss", color=_INK)
+    loss.set_ylim(bottom=0)
+    for axes in (accuracy, loss):
+        for before, (epoch, after) in zip(curve, enumerate(curve[1:], start=1), strict=False):
+            if after.lr < before.lr:
+                axes.axvline(epoch + 0.5, color=_PALE, linewidth=0.7, linestyle=":")
+        axes.set_xlabel("epoch", color=_INK)
+        axes.set_xlim(0.5, len(curve) + 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(_PALE)
+    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    return figure
+
+
+def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a picture of the kind that the name's ending says."""
+    # Without a date or a version in it: the same measurement gives the same file.
+    metadata = {"Date": None} if str(path).endswith((".svg", ".pdf")) else {"Software": None}
+    figure.savefig(path, dpi=150, metadata=metadata)
+
+
+def _figure(size: tuple[float, float]) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        message = "pictures need matplotlib: pip install 'texfilters[evaluate]'"
+        raise ImportError(message, name="matplotlib") from error
+    return Figure(figsize=size, layout="constrained", facecolor="white")
+
+
+def _cells(n: int) -> list[tuple[int, int]]:
+    return [(row, column) for row in range(n) for column in range(n)]
