@@ -1,4 +1,7 @@
-"""A method that is nothing but its backbone, checkpoints of it, and folders of drawn images."""
+"""A method that is nothing but its backbone, checkpoints of it, folders of drawn images, and the scripts of ssl/."""
+
+import importlib.util
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -8,6 +11,7 @@ from texfilters.ssl import Backbone, Method, Recipe
 from texfilters.ssl._checkpoint import KEY, header
 from texfilters.ssl.views import CenterView
 
+ROOT = Path(__file__).parents[2]
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
@@ -52,3 +56,11 @@ def draw_folder(folder, classes=("flat", "striped"), count=6, side=24, seed=0, t
             picture = picture.mT if turned else picture
             Image.fromarray(picture.clamp(0, 255).byte().permute(1, 2, 0).numpy()).save(folder / name / f"{i}.png")
     return folder
+
+
+def script(name):
+    """A file of the folder ssl/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"ssl_{name}", ROOT / "ssl" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
