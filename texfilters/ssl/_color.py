@@ -43,6 +43,10 @@ class Jitter(nn.Module):
             return images
         return adjusted(images, *self.draw(len(images)), chosen)
 
+    def extra_repr(self) -> str:
+        names = ("brightness", "contrast", "saturation", "hue")
+        return ", ".join(f"{name}={value}" for name, value in zip(names, (*self.strengths, self.hue), strict=True))
+
 
 def adjusted(images: Tensor, factors: Tensor, order: Tensor, chosen: Tensor) -> Tensor:
     """Images by factors and orders as `Jitter.draw` gives them, all on the CPU."""

@@ -41,18 +41,18 @@ def listed(root: str, folders: Sequence[str] = ("",), classes: Sequence[str] | N
         first = folders[0]
         classes = found[first]
         for folder in folders[1:]:
-            same_classes(classes, found[folder], os.path.join(root, first), os.path.join(root, folder))
+            same_classes(classes, found[folder], below(root, first), below(root, folder))
     elif repeated := sorted({name for name in classes if list(classes).count(name) > 1}):
         raise ValueError(f"classes must name a folder once, got {_some(repeated)} several times")
     names: list[bytes] = []
     labels: list[int] = []
     for folder, there in found.items():
         if missing := sorted(set(classes) - set(there)):
-            raise FileNotFoundError(f"{os.path.join(root, folder)} has no folder for class {_some(missing)}")
+            raise FileNotFoundError(f"{below(root, folder)} has no folder for class {_some(missing)}")
         for label, name in enumerate(classes):
             files = list(_images(root, os.path.join(folder, name), frozenset()))
             if not files:
-                raise ValueError(f"no images in {os.path.join(root, folder, name)}; {_read()}")
+                raise ValueError(f"no images in {below(root, os.path.join(folder, name))}; {_read()}")
             names += files
             labels += [label] * len(files)
         if not classes:
@@ -60,7 +60,7 @@ def listed(root: str, folders: Sequence[str] = ("",), classes: Sequence[str] | N
             names += files
             labels += [-1] * len(files)
     if not names:
-        raise ValueError(f"no images in {' and '.join(os.path.join(root, folder) for folder in folders)}; {_read()}")
+        raise ValueError(f"no images in {' and '.join(below(root, folder) for folder in folders)}; {_read()}")
     return Listing(root, np.array(names), np.array(labels, dtype=np.int64), tuple(classes))
 
 
@@ -79,12 +79,12 @@ def class_names(path: str) -> list[str]:
 
 
 def _classes(root: str, folder: str) -> list[str]:
-    with os.scandir(os.path.join(root, folder)) as entries:
+    with os.scandir(below(root, folder)) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _images(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[bytes]:
-    path = os.path.join(root, folder)
+    path = below(root, folder)
     status = os.stat(path)
     identity = status.st_dev, status.st_ino
     if identity in above:  # a link to a folder that contains it
@@ -97,6 +97,10 @@ def _images(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterat
             yield from _images(root, name, above | {identity})
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
             yield os.fsencode(name)
+
+
+def below(root: str, folder: str) -> str:
+    return os.path.join(root, folder) if folder else root
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -9,7 +9,7 @@ LEAST = 39  # pixels, of which one is left after the last pooling
 class ContextFree(nn.Module):
     """AlexNet in groups whose first convolution has stride 2, up to fc6.
 
-    `features` gives the maps of pool5, `[B, 256, h, w]`, 3 x 3 of tiles of 75 pixels; images of other sizes are averaged
+    `features` gives the maps of pool5, `[B, 256, h, w]`, 3 x 3 of tiles of 75 pixels; those of other sizes are averaged
     to 3 x 3. The forward gives fc6, `[B, 1024]`, of images `[B, 3, H, W]` of at least 39 x 39 pixels.
 
     Not the paper's: weights start as He et al. 2015 (arXiv:1502.01852), who normalize for ReLU.
@@ -21,30 +21,33 @@ class ContextFree(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 96, 11, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2), _LocalResponseNorm(5),
-            nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2), _LocalResponseNorm(5),
+            nn.Conv2d(3, 96, 11, stride=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+            _LocalResponseNorm(5),
+            nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+            _LocalResponseNorm(5),
             nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True),
             nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(inplace=True),
             nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
         )  # fmt: skip
         self.fc6 = nn.Sequential(nn.Linear(256 * 3 * 3, 1024), nn.ReLU(inplace=True), nn.Dropout(0.5))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if min(height, width) < LEAST:
             raise ValueError(f"images for context_free must be at least {LEAST} x {LEAST}, got {height} x {width}")
         maps = self.features(images)
-        if maps.shape[-2:] != (3, 3):  # its gradient is not deterministic on GPUs
+        if maps.shape[-2:] != (3, 3):  # deterministic on GPUs only where it is left out
             maps = functional.adaptive_avg_pool2d(maps, 3)
         return self.fc6(maps.flatten(1))
 
 
 class _LocalResponseNorm(nn.LocalResponseNorm):
-    """On flattened maps, where torch averages in two dimensions: in three, its gradient is not deterministic on GPUs."""
+    """On flattened maps, where torch averages in two dimensions: in three, gradients differ from run to run on GPUs."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return super().forward(maps.flatten(2)).view_as(maps)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from texfilters import _check
-from texfilters.ssl._listing import Listing, class_names, listed, same_classes
+from texfilters.ssl._listing import Listing, below, class_names, listed, same_classes
 from texfilters.ssl._loaders import FromFiles, FromTensors, InSequence, Loader, Order, Shuffled, resident
 from texfilters.ssl._method import Batch
 from texfilters.ssl._sources import Faults, Files
@@ -164,7 +164,7 @@ class FolderData(ImageData):
 
     def _place(self, split: str) -> str:
         root, folders = self._folders(split)
-        return " with ".join(os.path.join(root, folder) for folder in folders)
+        return " with ".join(below(root, folder) for folder in folders)
 
     def _folders(self, split: str) -> tuple[str, Sequence[str]]:
         if self.domains:

@@ -11,6 +11,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 from texfilters import _check
+from texfilters._check._numbers import dtype_name, type_name
 from texfilters._check._transforms import real
 
 # So many logits, 64 MB of float32, are in memory at once: all of MoCo's 256 queries, and 256 of DenseCL's 12,544.
@@ -150,9 +151,9 @@ def _pairs(query: Any, key: Any, nonsemantic: Any) -> None:
 def _embeddings(name: str, value: Any, query: Tensor, shape: Sequence[int | str]) -> None:
     """A floating point tensor of this shape, on the query's device; a letter stands for any size."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {_check.type_name(value)}")
+        raise TypeError(f"{name} must be a tensor, got {type_name(value)}")
     if not value.is_floating_point():
-        raise TypeError(f"{name} must be a floating point tensor, got {_check.dtype_name(value.dtype)}")
+        raise TypeError(f"{name} must be a floating point tensor, got {dtype_name(value.dtype)}")
     if value.ndim != len(shape) or any(
         isinstance(rule, int) and rule != size for rule, size in zip(shape, value.shape, strict=True)
     ):

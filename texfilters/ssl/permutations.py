@@ -96,7 +96,7 @@ def _powers(p: Tensor) -> Tensor:
 
 
 def _with_cosets(group: Tensor, count: int) -> Tensor:
-    """The group H and cosets of it, each in turn the first of those whose smallest distance to all before is largest."""
+    """The group H and cosets of it, each in turn the first of those that are farthest from all before."""
     # PGL(2, 8) takes any three points to any three, in one way: every coset has three members that leave 0, 1 and
     # infinity, which differ by an automorphism of the field. The first of them stands for the coset.
     squares = group[504]

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from texfilters import _check, gaussian_blur
+from texfilters import _check
 from texfilters.ssl import _color, _crop
 from texfilters.ssl._crop import sent
-from texfilters.transforms import RandomTextureSuppression, _draw
+from texfilters.transforms import GaussianBlur, RandomTextureSuppression, _draw
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -101,10 +101,11 @@ class Views(_Normalized):
         self.jitter = _check.probability("jitter", jitter)
         self.color = _color.Jitter(brightness, contrast, saturation, hue)
         self.gray, self.flip = _check.probability("gray", gray), _check.probability("flip", flip)
-        self.blur, self.solarize = _check.probability("blur", blur), _check.probability("solarize", solarize)
-        self.blur_sigma = _check.span("blur_sigma", blur_sigma)
+        self.solarize = _check.probability("solarize", solarize)
+        self.blur = GaussianBlur(_check.span("blur_sigma", blur_sigma), p=_check.probability("blur", blur))
         if isinstance(suppress, str):
-            suppress = RandomTextureSuppression() if _check.choice("suppress", suppress, ("mixture",)) else None
+            _check.choice("suppress", suppress, ("mixture",))
+            suppress = RandomTextureSuppression()
         self.suppress = suppress
 
     @_in_float32
@@ -116,9 +117,8 @@ class Views(_Normalized):
         views = self.color(views, _chosen(self.jitter, n))
         if self.gray:
             views = _where(_chosen(self.gray, n), _color.luma(views), views)
-        if self.blur:
-            sigma = _draw.floats(self.blur_sigma, n, None)
-            views = gaussian_blur(views, sigma.where(_chosen(self.blur, n), 0.0))
+        if self.blur.p:
+            views = self.blur(views)
         if self.solarize:
             views = _where(_chosen(self.solarize, n), torch.where(views >= 0.5, 1 - views, views), views)
         if self.suppress is not None:
@@ -126,7 +126,7 @@ class Views(_Normalized):
         return self._normalized(views)
 
     def extra_repr(self) -> str:
-        names = ("size", "scale", "ratio", "jitter", "gray", "flip", "blur", "solarize")
+        names = ("size", "scale", "ratio", "jitter", "gray", "flip", "solarize")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 

@@ -1,0 +1,49 @@
+"""What the tests of methods with momentum encoders share: a network without norms, and views that can be foretold."""
+
+import torch
+from torch import nn
+
+from texfilters.ssl import Batch
+
+
+class TinyBackbone(nn.Module):
+    """In the place of `Backbone`: the output for an image depends on no other."""
+
+    dim = map_dim = 8
+
+    def __init__(self, name, *, small_images=False, norm_splits=1):
+        super().__init__()
+        self.name, self.small_images, self.norm_splits = name, small_images, norm_splits
+        # tanh: no two places look alike, as they do where ReLU has made both zero.
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Tanh(), nn.Conv2d(8, 8, 3, 2, 1), nn.Tanh())
+
+    def maps(self, images):
+        return self.features(images)
+
+    def forward(self, images):
+        return self.maps(images).mean(dim=(2, 3))
+
+
+class TwoViews(nn.Module):
+    """The images in [0, 1], then mirrored ones, then the images again."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, images, sizes):
+        views = images.float() / 255
+        self.calls += 1
+        return views if self.calls % 2 else views.flip(-1)
+
+
+def batch_of(count, side=16):
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
+    return Batch(images, torch.full((count,), -1), torch.full((count, 2), float(side)))
+
+
+def shaken(module):
+    """Other weights than those that a follower was copied from."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)

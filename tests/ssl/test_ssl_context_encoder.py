@@ -1,0 +1,340 @@
+"""Context encoders: masks, the channel-wise layer, losses, who learns from what, training."""
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from texfilters.ssl import Batch, Recipe, masks
+from texfilters.ssl._painting import ChannelwiseLinear, decoder, discriminator
+from texfilters.ssl.context_encoder import ContextEncoder, adversarial, reconstruction, weights
+
+SMALL = {"backbone": "resnet18", "small_images": True, "size": 32, "overlap": 1}
+
+
+def batch(images):
+    return Batch(images, torch.full((len(images),), -1), torch.full((len(images), 2), float(images.shape[-1])))
+
+
+class Plain(nn.Module):
+    def forward(self, images, sizes):
+        return images / 255 - 0.5
+
+
+class TestMasks:
+    @pytest.mark.parametrize(("side", "first", "last"), [(128, 32, 95), (227, 56, 168), (16, 4, 11)])
+    def test_the_central_square(self, side, first, last):
+        hole = masks.central(3, side, "cpu")
+        assert hole.shape == (3, 1, side, side)
+        assert hole.dtype == torch.bool
+        rows, columns = hole[2, 0].nonzero().T
+        assert (rows.min(), rows.max(), columns.min(), columns.max()) == (first, last, first, last)
+        assert hole[2].sum() == (side // 2) ** 2
+
+    @pytest.mark.parametrize("side", [16, 32, 128, 227])
+    def test_blocks_are_at_most_a_quarter(self, side):
+        hole = masks.blocks(300, side, "cpu")
+        share = hole.float().mean((1, 2, 3))
+        assert share.max() <= 0.25
+        assert share.min() > 0.01
+        assert 0.08 < share.mean() < 0.2
+        assert not torch.equal(hole[0], hole[1])
+
+    def test_blocks_reach_every_pixel_and_are_squares(self):
+        hole = masks.blocks(3000, 32, "cpu")
+        assert hole.float().mean(0).min() > 0  # corners too
+        # An image with one square: its rows and columns are as many, and it is full.
+        found = 0
+        for image in hole[:, 0]:
+            rows, columns = image.any(1).sum(), image.any(0).sum()
+            if rows == columns and image.sum() == rows * columns:
+                assert 8 <= rows <= 16
+                found += 1
+        assert found > 3000 / 8 * 0.9
+
+    @pytest.mark.parametrize("side", [16, 33, 227])
+    def test_regions_are_a_quarter_in_blobs(self, side):
+        hole = masks.region(20, side, "cpu")
+        # Equal numbers in the noise may leave out a pixel or two.
+        assert ((hole.sum((1, 2, 3)) - side * side // 4).abs() <= 2).all()
+        assert not torch.equal(hole[0], hole[1])
+        # Neighbors mostly agree, and the shape is no rectangle.
+        if side == 227:
+            assert (hole[..., 1:] != hole[..., :-1]).float().mean() < 0.05
+            assert (hole.any(2).sum() * hole.any(3).sum()) > 20 * 20 * 200**2
+
+    @pytest.mark.parametrize("kind", [masks.blocks, masks.region])
+    def test_drawn_from_torchs_generator(self, kind):
+        draws = []
+        for seed in (1, 1, 2):
+            torch.manual_seed(seed)
+            draws.append(kind(4, 32, "cpu"))
+        assert torch.equal(draws[0], draws[1])
+        assert not torch.equal(draws[0], draws[2])
+
+    @pytest.mark.parametrize("by", [0, 1, 7])
+    def test_grown(self, by):
+        hole = torch.rand(2, 1, 20, 23) < 0.02
+        expected = np.zeros(hole.shape, dtype=bool)
+        for b, _, y, x in hole.nonzero().tolist():
+            expected[b, 0, max(y - by, 0) : y + by + 1, max(x - by, 0) : x + by + 1] = True
+        assert torch.equal(masks.grown(hole, by), torch.from_numpy(expected))
+
+
+class TestChannelwiseLinear:
+    def test_against_a_loop(self):
+        layer = ChannelwiseLinear(3, 2, 4).double()
+        nn.init.normal_(layer.bias)
+        maps = torch.randn(5, 3, 2, 4, dtype=torch.float64)
+        found = layer(maps)
+        for b in range(5):
+            for c in range(3):
+                expected = layer.weight[c] @ maps[b, c].flatten() + layer.bias[c, :, 0]
+                torch.testing.assert_close(found[b, c].flatten(), expected)
+
+    def test_channels_stay_apart(self):
+        layer = ChannelwiseLinear(4, 3, 3)
+        maps = torch.randn(1, 4, 3, 3, requires_grad=True)
+        layer(maps)[0, 2].sum().backward()
+        assert maps.grad[0, 2].abs().min() > 0
+        assert maps.grad[0, [0, 1, 3]].abs().max() == 0
+
+    def test_it_has_far_fewer_weights_than_a_full_layer(self):
+        assert sum(p.numel() for p in ChannelwiseLinear(256, 6, 6).parameters()) == 256 * (36**2 + 36)
+
+
+class TestLosses:
+    def test_weights(self):
+        hole = torch.zeros(1, 1, 20, 20, dtype=torch.bool)
+        hole[..., 8:12, 9:11] = True
+        expected = np.zeros((20, 20), dtype=np.float32)
+        expected[5:15, 6:14] = 10
+        expected[8:12, 9:11] = 1
+        assert torch.equal(weights(hole, 3)[0, 0], torch.from_numpy(expected))
+        assert torch.equal(weights(hole, 0), hole.float())
+
+    def test_reconstruction_against_numpy(self):
+        painted, images = torch.randn(3, 2, 8, 8).double(), torch.randn(3, 2, 8, 8).double()
+        weight = weights(masks.blocks(3, 8, "cpu") | (torch.rand(3, 1, 8, 8) < 0.1), 1).double()
+        each = []
+        for f, x, m in zip(painted.numpy(), images.numpy(), weight.numpy(), strict=True):
+            each.append((m * (x - f) ** 2).sum() / (2 * (m > 0).sum()))
+        assert abs(float(reconstruction(painted, images, weight)) - np.mean(each)) < 1e-12
+
+    def test_a_hole_alone_is_the_papers_formula(self):
+        painted, images = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
+        hole = masks.central(4, 16, "cpu").float()
+        expected = (hole * (images - painted)).norm() ** 2 / (4 * 3 * 64)
+        torch.testing.assert_close(reconstruction(painted, images, hole), expected)
+
+    def test_adversarial_against_numpy(self):
+        judge = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
+        real, painted = torch.randn(5, 3, 2, 2), torch.randn(5, 3, 2, 2)
+        fooled, told = adversarial(judge, real, painted)
+        weight, bias = judge[1].weight.detach().double().numpy(), judge[1].bias.detach().double().numpy()
+
+        def probability(x):
+            return 1 / (1 + np.exp(-(x.double().numpy().reshape(5, 12) @ weight.T + bias)))
+
+        assert abs(fooled.item() + np.log(probability(painted)).mean()) < 1e-6
+        expected = -np.log(probability(real)).mean() - np.log(1 - probability(painted)).mean()
+        assert abs(told.item() - expected) < 1e-6
+
+    def test_each_side_learns_from_its_own_loss(self):
+        judge = discriminator()
+        real, painted = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32, requires_grad=True)
+        fooled, told = adversarial(judge, real, painted)
+        fooled.backward()
+        assert painted.grad.abs().max() > 0
+        assert all(p.grad is None for p in judge.parameters())
+        painted.grad = None
+        told.backward()
+        assert painted.grad is None
+        assert all(p.grad is not None for p in judge.parameters())
+
+    def test_confident_logits_stay_finite(self):
+        fooled, told = adversarial(nn.Flatten(), torch.full((1, 1), 1e4), torch.full((1, 1), 1e4))
+        assert fooled == 0
+        assert told == 1e4
+
+
+def test_five_up_convolutions():
+    ups = [layer for layer in decoder(256, 6, 6, 227) if isinstance(layer, nn.ConvTranspose2d)]
+    assert [up.out_channels for up in ups] == [128, 64, 64, 32, 3]
+    maps, sides = torch.rand(1, 256, 6, 6), []
+    for up in ups:
+        maps = up(maps)
+        sides.append(maps.shape[-1])
+    assert sides == [11, 21, 41, 81, 161]
+
+
+def test_defaults_are_the_papers():
+    method = ContextEncoder()
+    assert (method.backbone.name, method.size, method.views.size) == ("alexnet", 227, 227)
+    layer = method.decoder[0]
+    assert layer.weight.shape == (256, 36, 36)
+    assert (method.hole, method.overlap, method.adversarial) == ("region", 7, 0.001)
+    assert (method.recipe.optimizer, method.recipe.momentum) == ("adam", 0.5)
+    # What no map depends on is not trained, or DistributedDataParallel would wait for it.
+    frozen = {name.split(".")[1] for name, p in method.backbone.named_parameters() if not p.requires_grad}
+    assert frozen == {"classifier"}
+    assert all(p.requires_grad for p in method.backbone.model.features.parameters())
+    assert method.backbone.training
+
+
+def test_the_hole_is_not_seen():
+    """Pixels in the hole change neither what is painted nor, outside it, the loss."""
+    method = ContextEncoder(**SMALL, views=Plain(), hole="central", adversarial=0).eval()
+    seen = {}
+    method.backbone.model.conv1.register_forward_hook(lambda _, given, __: seen.update(images=given[0]))
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    method.loss(batch(images))
+    hole = masks.central(2, 32, "cpu").expand(2, 3, 32, 32)
+    assert (seen["images"][hole] == 0).all()
+    assert torch.equal(seen["images"][~hole], (images / 255 - 0.5)[~hole])
+
+
+def test_the_loss_is_made_of_its_parts(monkeypatch):
+    method = ContextEncoder(**SMALL, views=Plain(), hole="central", adversarial=0.25).eval()
+    logged = {}
+    monkeypatch.setattr(method, "log", lambda name, value, **_: logged.update({name: value}))
+    monkeypatch.setattr(method, "log_dict", lambda values, **_: logged.update(values))
+    images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
+    loss = method.loss(batch(images))
+    x, hole = images / 255 - 0.5, masks.central(3, 32, "cpu")
+    weight = weights(hole, 1)
+    painted = method(x * ~hole)
+    torch.testing.assert_close(logged["reconstruction"], reconstruction(painted, x, weight))
+    real, fake = (method.discriminator(image * (weight > 0)) for image in (x, painted))
+    torch.testing.assert_close(logged["adversarial"], functional.softplus(-fake).mean())
+    torch.testing.assert_close(
+        logged["discriminator"], functional.softplus(-real).mean() + functional.softplus(fake).mean()
+    )
+    total = 0.75 * logged["reconstruction"] + 0.25 * logged["adversarial"] + logged["discriminator"]
+    torch.testing.assert_close(loss, total)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lars"])
+def test_the_discriminator_learns_at_a_tenth_of_the_rate(optimizer, monkeypatch):
+    recipe = Recipe(optimizer, lr=0.02, schedule="steps", milestones=(1,), warmup=0)
+    method = ContextEncoder(**SMALL, recipe=recipe)
+    monkeypatch.setattr(
+        "texfilters.ssl._method.Method.configure_optimizers", lambda self: self.recipe.configured(self, 2, 5)
+    )
+    configured = method.configure_optimizers()
+    groups = configured["optimizer"].param_groups
+    its = set(method.discriminator.parameters())
+    rates = {p: group["lr"] for group in groups for p in group["params"]}
+    assert set(rates) == {p for p in method.parameters() if p.requires_grad}
+    assert sum(len(group["params"]) for group in groups) == len(rates)
+    assert all(rate == pytest.approx(0.002 if p in its else 0.02) for p, rate in rates.items())
+    configured["optimizer"].step()
+    configured["lr_scheduler"]["scheduler"].step()
+    rates = {p: group["lr"] for group in groups for p in group["params"]}
+    assert all(rate == pytest.approx(0.0002 if p in its else 0.002) for p, rate in rates.items())
+
+
+@pytest.mark.parametrize("hole", ["central", "blocks", "region"])
+def test_steps_are_a_function_of_the_seed(hole):
+    method = ContextEncoder(**SMALL, hole=hole)
+    images = torch.randint(256, (4, 3, 36, 36), dtype=torch.uint8)
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        losses.append(method.loss(batch(images)).item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+class Enlarged(nn.Module):
+    def forward(self, images, sizes):
+        return functional.interpolate(images / 127.5 - 1, scale_factor=2)
+
+
+def stripes():
+    """Of one direction an image, uint8 `[4, 3, 32, 32]`: the hole goes on as its surroundings."""
+    wave = torch.arange(32.0).mul(0.8).sin().expand(4, 3, 32, 32)
+    wave = torch.stack([image.mT if i % 2 else image for i, image in enumerate(wave)])
+    return ((wave + 1) * 127).to(torch.uint8)
+
+
+def test_it_learns(monkeypatch):
+    logged = {"reconstruction": []}
+    method = ContextEncoder("squeezenet1_1", size=64, views=Enlarged(), hole="central", overlap=2)
+    monkeypatch.setattr(method, "log", lambda name, value, **_: logged.setdefault(name, []).append(value.item()))
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    for _ in range(16):
+        loss = method.loss(batch(stripes()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    losses = logged["reconstruction"]
+    assert len(losses) == 16
+    assert np.mean(losses[-3:]) < 0.4 * losses[0]
+
+
+def test_every_parameter_that_is_trained_has_a_gradient():
+    """What DistributedDataParallel asks for."""
+    method = ContextEncoder("mobilenet_v3_small", size=64, views=Enlarged())
+    method.loss(batch(stripes())).backward()
+    for name, parameter in method.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad
+        assert parameter.requires_grad != ("classifier" in name)
+
+
+class TestUnderLightning:
+    def fit(self, folder, epochs, resume=None):
+        torch.manual_seed(0)
+        method = ContextEncoder("squeezenet1_1", size=64, views=Enlarged(), seed=3)
+        logger = TensorBoardLogger(folder, name=None, version="logs")
+        trainer = Trainer(
+            max_epochs=epochs, accelerator="cpu", devices=1, logger=logger, deterministic=True, log_every_n_steps=1,
+            enable_progress_bar=False, enable_model_summary=False, callbacks=[ModelCheckpoint(folder)],
+        )  # fmt: skip
+        steps = [batch(stripes()), batch(stripes().flip(3))]
+        trainer.fit(method, DataLoader(steps, batch_size=None), ckpt_path=resume)
+        return method, trainer
+
+    @pytest.mark.filterwarnings("ignore")  # of few workers, of a CPU
+    def test_both_networks_and_their_optimizer_resume_and_pictures_are_logged(self, tmp_path):
+        undisturbed, _ = self.fit(tmp_path / "whole", 2)
+        first, trainer = self.fit(tmp_path / "first", 1)
+        resumed, _ = self.fit(tmp_path / "second", 2, trainer.checkpoint_callback.best_model_path)
+        before, after, expected = (method.state_dict() for method in (first, resumed, undisturbed))
+        for name, value in expected.items():
+            assert torch.equal(after[name], value), name
+        for part in ("backbone.model.features.0.weight", "decoder.0.weight", "discriminator.0.weight"):
+            assert not torch.equal(before[part], after[part])
+        events = EventAccumulator(str(tmp_path / "whole" / "logs"), size_guidance={"images": 0}).Reload()
+        tag, *_ = events.Tags()["images"]
+        assert tag == "painted"
+        assert [event.step for event in events.Images(tag)] == [0, 1]
+        assert {"loss", "reconstruction", "adversarial", "discriminator"} <= set(events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"hole": "middle"}, "hole must be one of 'central', 'blocks', 'region', got 'middle'"),
+        ({"overlap": -1}, "overlap must be at least 0, got -1"),
+        ({"adversarial": 1.5}, r"adversarial must lie in \[0, 1\], got 1.5"),
+        ({"size": 15}, "size must be at least 16, got 15"),
+        ({"backbone": "vit_b_16", "small_images": False}, "vit_b_16 has no feature maps"),
+        ({"backbone": "alexnet", "small_images": False}, "size is too small for alexnet, got 32: "),
+        ({"small_images": False}, "size must leave maps of at least 2 x 2 of resnet18, got 32: 1 x 1"),
+    ],
+)
+def test_bad_settings(given, message):
+    with pytest.raises(ValueError, match=message):
+        ContextEncoder(**SMALL | given)
+
+
+def test_views_of_another_size():
+    method = ContextEncoder(**SMALL, views=Plain())
+    with pytest.raises(ValueError, match=r"views must have 32 x 32 pixels, got \(36, 32\)"):
+        method.loss(batch(torch.zeros(2, 3, 36, 32, dtype=torch.uint8)))

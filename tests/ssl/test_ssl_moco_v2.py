@@ -1,0 +1,245 @@
+"""MoCoV2: a step written down plainly, the order of its parts, and what the patch negatives touch."""
+
+import copy
+import inspect
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+from momentum_cases import TinyBackbone, TwoViews, batch_of, shaken
+from texfilters import patch_negatives
+from texfilters.ssl import Recipe, moco_v2
+from texfilters.ssl.moco_v2 import MoCoV2
+from texfilters.ssl.views import Views
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Makes a MoCoV2 whose network is tiny and free of norms, its two encoders apart."""
+    monkeypatch.setattr(moco_v2, "Backbone", TinyBackbone)
+
+    def made(**settings):
+        method = MoCoV2(views=TwoViews(), **{"queue": 12, "dim": 6, "norm_splits": 1, **settings})
+        shaken(method.backbone)
+        shaken(method.head)
+        return method
+
+    return made
+
+
+def views_of(batch):
+    views = TwoViews()
+    return views(batch.images, batch.sizes), views(batch.images, batch.sizes)
+
+
+def embedded(backbone, head, images):
+    return normalize(head(backbone(images)), dim=1)
+
+
+def momentum_embedded(method, images):
+    return embedded(method.momentum_backbone, method.momentum_head, images)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"nonsemantic": 1}, {"nonsemantic": 3, "alpha": 3.0, "patch_size": (2, 5)}, {"temperature": 0.07, "m": 0.5}],
+    ids=str,
+)
+def test_a_step_is_the_authors(tiny, settings):
+    """Their order and their logits, written down from their description, by another path than the loss's."""
+    method, batch = tiny(**settings), batch_of(4)
+    plain, (queries, others) = copy.deepcopy(method), views_of(batch)
+    query = embedded(plain.backbone, plain.head, queries)
+    with torch.no_grad():
+        for online, there in ((plain.backbone, plain.momentum_backbone), (plain.head, plain.momentum_head)):
+            for p, p_momentum in zip(online.parameters(), there.parameters(), strict=True):
+                p_momentum.copy_(p_momentum * plain.m + p * (1 - plain.m))
+        key = momentum_embedded(plain, others)
+        torch.manual_seed(7)
+        negatives = patch_negatives(queries, plain.patch_size, plain.nonsemantic) if plain.nonsemantic else None
+        samples = [momentum_embedded(plain, negatives[:, i]) for i in range(plain.nonsemantic)]
+    logits = [(query * key).sum(1, keepdim=True), query @ plain.queue.entries.T]
+    logits += [plain.alpha * (query * sample).sum(1, keepdim=True) for sample in samples]
+    expected = cross_entropy(torch.cat(logits, 1) / plain.temperature, torch.zeros(4, dtype=torch.long))
+    expected.backward()
+
+    torch.manual_seed(7)
+    loss = method.loss(batch)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-6)
+    for (name, p), p_plain in zip(method.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p, p_plain, msg=name)
+        if "momentum" in name:
+            assert p.grad is None, name
+        else:
+            torch.testing.assert_close(p.grad, p_plain.grad, rtol=1e-4, atol=1e-6, msg=name)
+    torch.testing.assert_close(method.queue.entries[:4], key)
+    assert torch.equal(method.queue.entries[4:], plain.queue.entries[4:])
+    assert method.queue.oldest == 4
+
+
+def test_the_key_encoder_moves_before_it_sees_the_keys(tiny):
+    """With m = 0 it is the online network by then; it was another one before."""
+    method, batch = tiny(m=0.0), batch_of(4)
+    others = views_of(batch)[1]
+    before = momentum_embedded(method, others)
+    after = embedded(method.backbone, method.head, others)
+    assert not torch.allclose(before, after, atol=1e-2)
+    method.loss(batch)
+    torch.testing.assert_close(method.queue.entries[:4], after)
+
+
+def test_only_keys_enter_the_queue(tiny):
+    method, batch = tiny(nonsemantic=3, patch_size=4), batch_of(4)
+    before = method.queue.entries.clone()
+    method.loss(batch)
+    torch.testing.assert_close(method.queue.entries[:4], momentum_embedded(method, views_of(batch)[1]))
+    assert torch.equal(method.queue.entries[4:], before[4:])
+
+
+def test_patches_are_of_the_query_after_augmentation(tiny):
+    """Every pixel that passes the key encoder is a pixel of its own query: the key's view has others."""
+    method, batch = tiny(nonsemantic=2, patch_size=5), batch_of(4)
+
+    class Marked(torch.nn.Module):
+        """Image b of view v has values from 100 (2 b + v) on."""
+
+        calls = 0
+
+        def forward(self, images, sizes):
+            pixel = torch.rand(images.shape)
+            view = pixel + 100 * (2 * torch.arange(len(images)).reshape(-1, 1, 1, 1) + self.calls)
+            self.calls += 1
+            return view
+
+    seen = []
+    method.views = Marked()
+    method.momentum_backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    method.loss(batch)
+    keys, *negatives = ((images / 100).floor().flatten(1) for images in seen)
+    assert len(negatives) == 2
+    # Every pass has an order of its own, and no image of another's pixels.
+    orders = [marks[:, 0] for marks in (keys, *negatives)]
+    assert all(torch.equal(marks, order[:, None].expand_as(marks)) for marks, order in zip((keys, *negatives), orders))
+    assert orders[0].sort().values.tolist() == [1, 3, 5, 7]
+    assert all(order.sort().values.tolist() == [0, 2, 4, 6] for order in orders[1:])
+    assert len({tuple((order // 2).tolist()) for order in orders}) > 1
+
+
+def test_every_query_meets_its_own_samples(tiny):
+    """Un-shuffled: the loss over a batch is the mean of losses over single images with the same samples."""
+    method, batch = tiny(nonsemantic=2, patch_size=5, m=1.0, queue=1000), batch_of(5)
+    queries, others = views_of(batch)
+    torch.manual_seed(1)
+    negatives = patch_negatives(queries, 5, 2)
+    query, key = embedded(method.backbone, method.head, queries), momentum_embedded(method, others)
+    similarity = torch.stack([(query * momentum_embedded(method, negatives[:, i])).sum(1) for i in range(2)], dim=1)
+    logits = torch.cat([(query * key).sum(1, keepdim=True), query @ method.queue.entries.T, 2 * similarity], 1) / 0.2
+    torch.manual_seed(1)
+    expected = (logits.logsumexp(1) - logits[:, 0]).mean()
+    assert method.loss(batch).item() == pytest.approx(expected.item(), rel=2e-6)
+
+
+def test_a_shuffled_batch_is_normalized_among_others():
+    """With a real network: of two equal images one finds the other as its query's, but not its key's neighbor."""
+    method = MoCoV2("resnet18", small_images=True, views=TwoViews(), queue=8, norm_splits=4)
+    seen = []
+    for network in (method.backbone, method.momentum_backbone):
+        network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch = batch_of(8, side=32)
+    loss = method.loss(batch)
+    loss.backward()
+    assert loss.isfinite()
+    queries, keys = seen
+    order = torch.randperm(8, generator=method.order_generator())
+    assert torch.equal(keys, queries.flip(-1)[order])
+    assert order.tolist() != list(range(8))
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters() if p.requires_grad)
+
+
+def test_the_same_seeds_give_the_same_step(tiny):
+    first = tiny(nonsemantic=2)
+    second, batch, losses = copy.deepcopy(first), batch_of(4), []
+    for method in (first, second):
+        method.on_train_batch_start(batch, 3)
+        losses.append(method.loss(batch))
+    assert torch.equal(*losses)
+    assert torch.equal(first.queue.entries, second.queue.entries)
+
+
+def test_it_learns_to_tell_images_apart(tiny):
+    method, batch = tiny(queue=32, m=0.9, nonsemantic=1, alpha=1.0), batch_of(8)
+    optimizer = torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for step in range(60):
+        method.on_train_batch_start(batch, step)
+        loss = method.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    # Four of the queue's entries are the image's own keys of earlier steps, which no training tells from the positive.
+    assert losses[-1] < losses[10] - 0.5
+
+
+def test_the_defaults_are_the_papers():
+    given = {name: p.default for name, p in inspect.signature(MoCoV2).parameters.items()}
+    assert {name: given[name] for name in ("backbone", "dim", "queue", "m", "temperature")} == {
+        "backbone": "resnet50", "dim": 128, "queue": 65536, "m": 0.999, "temperature": 0.2,
+    }  # fmt: skip
+    assert (given["nonsemantic"], given["alpha"], given["alpha_inside"], given["patch_size"]) == (0, 2.0, True, None)
+    method = MoCoV2("resnet18")
+    assert method.recipe == Recipe(optimizer="sgd", lr=0.03, momentum=0.9, weight_decay=1e-4, schedule="cosine")
+    assert isinstance(method.views, Views)
+    assert method.views.size == 224
+    assert MoCoV2("resnet18", small_images=True, queue=8).views.size == 32
+    assert method.queue.entries.shape == (65536, 128)
+    assert [str(layer) for layer in method.head] == [
+        "Linear(in_features=512, out_features=512, bias=True)",
+        "ReLU()",
+        "Linear(in_features=512, out_features=128, bias=True)",
+    ]
+
+
+def test_the_state_dict_has_all_that_training_needs(tiny):
+    method = tiny()
+    method.loss(batch_of(4))
+    names = set(method.state_dict())
+    assert {"queue.entries", "queue.oldest", "backbone.features.0.weight", "momentum_head.2.bias"} <= names
+    other = tiny(seed=1)
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(other.queue.entries, method.queue.entries)
+    assert {name.split(".")[0] for name in names} == {
+        "backbone", "head", "momentum_backbone", "momentum_head", "queue",
+    }  # fmt: skip
+
+
+def test_settings_are_what_a_checkpoint_must_agree_in(tiny):
+    assert tiny(nonsemantic=2, alpha=3, patch_size=[2, 4]).settings() == {
+        "dim": 6, "queue": 12, "m": 0.999, "temperature": 0.2, "nonsemantic": 2, "alpha": 3.0, "alpha_inside": True,
+        "patch_size": (2, 4),
+    }  # fmt: skip
+
+
+def test_the_queue_must_fit_the_batch(tiny):
+    with pytest.raises(ValueError, match="queue must be divisible by the global batch, got 12 entries and 5 keys"):
+        tiny().loss(batch_of(5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"m": 1.5}, r"m must lie in \[0, 1\], got 1.5"),
+        ({"temperature": 0.0}, "temperature must be positive and finite, got 0.0"),
+        ({"nonsemantic": -1}, "nonsemantic must be at least 0, got -1"),
+        ({"alpha": -2.0}, "alpha must be finite and >= 0, got -2.0"),
+        ({"patch_size": (9, 3)}, "patch_size must be a range from a smaller to a larger number"),
+        ({"patch_size": 0}, "patch_size must be at least 1, got 0"),
+        ({"dim": 0}, "dim must be at least 1, got 0"),
+        ({"queue": 0}, "queue must be at least 1, got 0"),
+    ],
+)
+def test_bad_settings(tiny, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(**settings)
