@@ -163,9 +163,12 @@ def _network(given: Namespace) -> tuple[Backbone, dict[str, Any]]:
         if given.small_images:
             raise ValueError("--small_images is for --backbone: a checkpoint says what its stem is")
         about = read(given.checkpoint)[KEY] | {"checkpoint": given.checkpoint}
+        # Its normalization in parts of the batch is of pretraining alone.
+        built = {key: about["backbone"][key] for key in ("name", "small_images")}
         if not given.random_init:
-            return load_backbone(given.checkpoint), about
-        built = about["backbone"]
+            backbone = Backbone(**built)
+            backbone.load_state_dict(load_backbone(given.checkpoint).state_dict())
+            return backbone.eval(), about
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(given.seed)
         return Backbone(**built).eval(), about | {"backbone": built, "random_init": True}

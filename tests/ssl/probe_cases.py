@@ -1,4 +1,4 @@
-"""A method that is nothing but its backbone, checkpoints of it, folders of drawn images, and the scripts of ssl/."""
+"""A method that is nothing but its backbone, checkpoints of it, features, drawn images, and the scripts of ssl/."""
 
 import importlib.util
 from pathlib import Path
@@ -41,6 +41,14 @@ def settle(network):
 def written(method, path):
     torch.save({KEY: header(method), "state_dict": method.state_dict()}, path)
     return path
+
+
+def blobs(n, classes=4, dim=12, spread=1.0, seed=0):
+    """Features around one center a class, and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
+    labels = torch.randint(classes, (n,), generator=generator)
+    return centers[labels] + spread * torch.randn(n, dim, generator=generator), labels
 
 
 def draw_folder(folder, classes=("flat", "striped"), count=6, side=24, seed=0, turned=False):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
 import torch
@@ -139,6 +140,32 @@ def test_baselines(call, place):
     assert named["network"] == {
         "backbone": {"name": "resnet18", "small_images": True}, "random_init": True,
     }  # fmt: skip
+
+
+def test_networks_are_those_that_are_asked_for(place):
+    def made(**options):
+        given = {"checkpoint": str(place / "last.ckpt"), "backbone": None, "small_images": False, "random_init": False}
+        return script("probe")._network(Namespace(**{"seed": 0} | given | options))[0].state_dict()
+
+    trained, stored = made(), load_backbone(place / "last.ckpt").state_dict()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in trained.items())
+    before = torch.get_rng_state()
+    first, again, other = (made(random_init=True, seed=seed)["model.conv1.weight"] for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, trained["model.conv1.weight"])
+
+
+def test_normalization_in_parts_is_left_behind(place, tmp_path):
+    split = written(Bare(size=16, small_images=True, norm_splits=4), tmp_path / "split.ckpt")
+    given = Namespace(checkpoint=str(split), backbone=None, small_images=False, random_init=False, seed=0)
+    network, _ = script("probe")._network(given)
+    assert network.norm_splits == 1
+    images = torch.randn(3, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(network(images), load_backbone(split)(images))
+    network.train()(images)  # three images make no four parts
 
 
 def test_results_stay_unless_they_may_go(call):
