@@ -130,9 +130,13 @@ def train(
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's default generators start from `seed` inside, and are as they were afterwards."""
+    """The default generators of the CPU and of a GPU start from `seed` inside, and are as they were afterwards."""
+    seed = _check.whole("seed", seed, least=0)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(_check.whole("seed", seed, least=0))
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU there is
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
