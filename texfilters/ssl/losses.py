@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from texfilters import _check
@@ -133,8 +133,12 @@ class _LogSumExp(torch.autograd.Function):
         ctx.save_for_backward(output[1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, value: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # create_graph=True; once_differentiable would let torch.autograd.grad pass
+            raise RuntimeError(
+                "info_nce is differentiable once where the queue is a constant: for a second derivative let it require "
+                "a gradient"
+            )
         (gradient,) = ctx.saved_tensors
         return value[:, None] * gradient, None
 
