@@ -326,7 +326,7 @@ class TestUnderLightning:
         ({"overlap": -1}, "overlap must be at least 0, got -1"),
         ({"adversarial": 1.5}, r"adversarial must lie in \[0, 1\], got 1.5"),
         ({"size": 15}, "size must be at least 16, got 15"),
-        ({"backbone": "vit_b_16", "small_images": False}, "vit_b_16 has no feature maps"),
+        ({"backbone": "shufflenet_v2_x0_5", "small_images": False}, "shufflenet_v2_x0_5 has no feature maps"),
         ({"backbone": "alexnet", "small_images": False}, "size is too small for alexnet, got 32: "),
         ({"small_images": False}, "size must leave maps of at least 2 x 2 of resnet18, got 32: 1 x 1"),
     ],
