@@ -195,6 +195,29 @@ def test_accuracy_is_that_of_the_labels(monkeypatch):
     assert torch.isclose(logged["accuracy"], (torch.randint(9, (500,)) == 4).float().mean())
 
 
+def test_validation_is_of_puzzles_in_which_nothing_is_diffused(monkeypatch):
+    method = Jigsaw("resnet18", **SMALL, suppress_tiles=True).eval()
+    logged, seen = {}, []
+    monkeypatch.setattr(method, "log_dict", lambda values, **_: logged.update(values))
+
+    def forward(tiles):
+        seen.append(tiles)
+        return torch.eye(9)[2].expand(len(tiles), 9)
+
+    monkeypatch.setattr(method, "forward", forward)
+    _, image = slopes()
+    torch.manual_seed(0)
+    method.validation_step(batch(image.expand(200, 3, 30, 30)), 0)
+    torch.manual_seed(0)
+    labels = torch.randint(9, (200,))
+    assert torch.isclose(logged["val_accuracy"], (labels == 2).float().mean())
+    assert logged["val_loss"] > 1
+    slope = normalized(slopes()[0][:, :8, :8])  # the same at every place of a cell
+    likeness = torch.einsum("bnhw,thw->bnt", seen[0][:, :, 0], slope)
+    assert torch.equal(likeness.argmax(-1), method.permutations[labels])
+    assert likeness.amax(-1).min() > 0.99 * 63  # nothing is diffused
+
+
 def test_the_trunk_is_shared_and_sees_no_context():
     method = Jigsaw("resnet18", **SMALL, views=Plain()).eval()
     tiles = torch.randn(2, 9, 3, 8, 8)
