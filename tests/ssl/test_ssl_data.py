@@ -414,6 +414,15 @@ class TestUnreadable:
         assert len(caplog.messages) == 2  # each of them once
         assert "cat/1.png (not an image" in " ".join(caplog.messages)
 
+    def test_several_in_a_row_in_one_batch(self, folder):
+        """Each of them is asked for and passed over several times, and counts once."""
+        for number in range(3):
+            (folder / "cat" / f"{number}.png").write_bytes(b"")
+        module = data(folder, 12, max_unreadable=0.25)
+        (batch,) = module.train_dataloader()
+        assert sorted(levels(batch))[4:8] == [level(1, 3)] * 4
+        assert len(module.unreadable) == 3
+
     @pytest.mark.parametrize("resident", [False, True])
     def test_left_out_of_what_is_labelled(self, damaged, resident):
         module = data(damaged, 5, max_unreadable=0.2, resident=resident)
