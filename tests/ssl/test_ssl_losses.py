@@ -50,7 +50,11 @@ def stable_info_nce(query, key, queue, nonsemantic, alpha, temperature):
     """The same in logarithms, for exponents that a float64 cannot hold; alpha inside."""
     query, key, queue, nonsemantic = arrays(query, key, queue, nonsemantic)
     positive = (query * key).sum(1) / temperature
-    terms = [positive[:, None], query @ queue.T / temperature, alpha * np.einsum("bd,bnd->bn", query, nonsemantic) / temperature]
+    terms = [
+        positive[:, None],
+        query @ queue.T / temperature,
+        alpha * np.einsum("bd,bnd->bn", query, nonsemantic) / temperature,
+    ]
     return np.mean(np.logaddexp.reduce(np.concatenate(terms, 1), axis=1) - positive)
 
 
@@ -113,7 +117,10 @@ class TestInfoNCE:
 
     def test_non_semantic_samples_are_each_querys_own(self):
         *given, nonsemantic = drawn(n=1)
-        alone = [info_nce(q[None], k[None], given[2], nonsemantic=t[None]) for q, k, t in zip(*given[:2], nonsemantic)]
+        alone = [
+            info_nce(q[None], k[None], given[2], nonsemantic=t[None])
+            for q, k, t in zip(*given[:2], nonsemantic, strict=True)
+        ]
         assert info_nce(*given, nonsemantic=nonsemantic).item() == pytest.approx(
             torch.stack(alone).mean().item(), **FLOAT64
         )
@@ -178,6 +185,17 @@ class TestInfoNCE:
             info_nce(query, key, queue, nonsemantic=nonsemantic)
         assert 4 * 8 <= max(kept) <= 4 * 2 * 8
 
+    def test_a_second_derivative_needs_a_queue_with_a_gradient(self):
+        query, key, queue, nonsemantic = drawn(batch=2, dim=3, length=4)
+        query.requires_grad_()
+
+        def loss(query, queue):
+            return info_nce(query, key, queue, nonsemantic=nonsemantic)
+
+        with pytest.raises(RuntimeError, match="info_nce is differentiable once where the queue is a constant"):
+            torch.autograd.grad(loss(query, queue), query, create_graph=True)
+        assert torch.autograd.gradgradcheck(loss, (query, queue.requires_grad_()))
+
     def test_many_queries_take_their_turns(self, monkeypatch):
         query, key, queue, _ = drawn(batch=7, length=50)
         query.requires_grad_()
@@ -210,7 +228,9 @@ class TestBYOL:
 
     def test_the_default_weight_is_the_papers(self):
         query, key, _, nonsemantic = drawn()
-        assert torch.equal(byol(query, key, nonsemantic=nonsemantic), byol(query, key, nonsemantic=nonsemantic, alpha=0.05))
+        assert torch.equal(
+            byol(query, key, nonsemantic=nonsemantic), byol(query, key, nonsemantic=nonsemantic, alpha=0.05)
+        )
 
     def test_no_samples_are_none(self):
         query, key, _, nonsemantic = drawn(n=0)
@@ -218,7 +238,9 @@ class TestBYOL:
 
     def test_it_is_lightlys_without_negatives(self):
         query, key, _, _ = drawn()
-        assert byol(query, key).item() == pytest.approx(2 + 2 * NegativeCosineSimilarity()(query, key).item(), **FLOAT64)
+        assert byol(query, key).item() == pytest.approx(
+            2 + 2 * NegativeCosineSimilarity()(query, key).item(), **FLOAT64
+        )
 
     def test_gradients(self):
         given = [tensor.requires_grad_() for tensor in drawn(batch=3, dim=4)]

@@ -11,5 +11,31 @@ from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._checkpoint import load_backbone
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
+from texfilters.ssl.byol import BYOL
+from texfilters.ssl.context_encoder import ContextEncoder
+from texfilters.ssl.data import CIFAR10Data, FolderData, STL10Data
+from texfilters.ssl.dense_cl import DenseCL
+from texfilters.ssl.jigsaw import Jigsaw
+from texfilters.ssl.moco_v2 import MoCoV2
+from texfilters.ssl.rotation import Rotation
+from texfilters.ssl.supervised import Supervised
+from texfilters.ssl.views import Views
 
-__all__ = ["Backbone", "Batch", "Method", "Recipe", "load_backbone"]
+__all__ = [
+    "BYOL",
+    "Backbone",
+    "Batch",
+    "CIFAR10Data",
+    "ContextEncoder",
+    "DenseCL",
+    "FolderData",
+    "Jigsaw",
+    "Method",
+    "MoCoV2",
+    "Recipe",
+    "Rotation",
+    "STL10Data",
+    "Supervised",
+    "Views",
+    "load_backbone",
+]

@@ -1,5 +1,6 @@
 """The networks that are pretrained: torchvision's without their classifiers, and small ones of the papers."""
 
+import difflib
 import importlib
 
 import torch
@@ -113,12 +114,15 @@ class _Maps(nn.Module):
 
 def _built(name: str) -> tuple[nn.Module, int]:
     """A network without a classifier, and the side of the images that it is made for."""
+    if not isinstance(name, str):
+        raise TypeError(f"backbone must be a name, got {type(name).__name__}")
     if name in _OWN:
         module, cls, side = _OWN[name]
         return getattr(importlib.import_module(module), cls)(), side
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        raise ValueError(f"backbone must be one of {', '.join([*_OWN, *known])}, got {name!r}")
+        near = ", ".join(difflib.get_close_matches(name, [*_OWN, *known])) or "resnet50"
+        raise ValueError(f"backbone must be one of torchvision's models or {', '.join(_OWN)} ({near}?), got {name!r}")
     builder = torchvision.models.get_model_builder(name)
     # These have classifiers on the side, used by nothing here, and warn unless told how to draw their weights.
     options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}

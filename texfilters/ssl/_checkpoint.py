@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from texfilters import _check
 from texfilters.ssl._backbones import Backbone
 
 if TYPE_CHECKING:
@@ -160,3 +164,27 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         return read(path)
+
+
+class EveryEpoch(Checkpoint):
+    """Saves `last.ckpt` after every epoch, and keeps `epoch-N.ckpt` after every `keep_every` of them.
+
+    An epoch that was cut short, by `max_time` or `max_steps`, is not saved: resuming repeats it from its beginning.
+    """
+
+    LAST = "last.ckpt"
+
+    def __init__(self, folder: str | os.PathLike[str], keep_every: int | None = None) -> None:
+        self.folder = Path(folder)
+        self.keep_every = None if keep_every is None else _check.whole("keep_every", keep_every, least=1)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        epochs = trainer.current_epoch + 1
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            rank_zero_info(f"epoch {epochs - 1} is not complete and not saved: {self.folder} holds the one before")
+            return
+        trainer.save_checkpoint(self.folder / self.LAST, weights_only=False)
+        if self.keep_every is not None and epochs % self.keep_every == 0:
+            trainer.save_checkpoint(self.folder / f"epoch-{epochs}.ckpt", weights_only=False)

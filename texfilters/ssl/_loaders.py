@@ -64,6 +64,8 @@ class Loader:
     calls `set_epoch` of whatever bears the name `sampler`.
     """
 
+    batch_sampler = None  # where Lightning looks first whether what it validates with is shuffled
+
     def __init__(self, order: Order) -> None:
         self.sampler = order
 

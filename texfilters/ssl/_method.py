@@ -55,6 +55,7 @@ class Method(LightningModule):
         self.seed = _check.whole("seed", seed, least=0)
         # Epoch and batch of the first loss that was not finite. No buffer: DDP would overwrite it with rank 0's.
         self._first_bad: Tensor | None = None
+        self._counted = -1
         self._resumed: dict[str, Any] | None = None
 
     def loss(self, batch: Batch) -> Tensor:
@@ -88,8 +89,16 @@ class Method(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.loss(Batch(*batch))
         self.watch(loss, batch_idx)
-        self.log("loss", loss.detach(), prog_bar=True)
+        self.log("loss", loss.detach(), on_step=True, on_epoch=True, batch_size=len(batch[0]))
         return loss
+
+    def log(self, name: str, value: Any, *args: Any, **options: Any) -> None:
+        """Lightning's, never in its progress bar: what is there is read after every step, which waits for the GPU.
+
+        The bar of ssl/pretrain.py shows all that is logged, and reads it now and then.
+        """
+        if self._trainer is not None:
+            super().log(name, value, *args, **{"sync_dist": True, **options, "prog_bar": False})
 
     def watch(self, loss: Tensor, batch_idx: int) -> None:
         """Note on the device whether a loss is not finite; for a subclass whose `training_step` is its own."""
@@ -174,7 +183,11 @@ class Method(LightningModule):
             )
 
     def _check_count(self, images: int) -> None:
-        splits = self.backbone.norm_splits
-        if images < 2 * splits and any(isinstance(module, _BatchNorm) for module in self.modules()):
-            parts = f" in each of norm_splits {splits} parts" if splits > 1 else ""
-            raise ValueError(f"batch normalization needs at least 2 images{parts}, got a batch of {images}")
+        if images == self._counted:
+            return
+        norms = [module for module in self.modules() if isinstance(module, _BatchNorm)]
+        splits = max((getattr(norm, "splits", 1) for norm in norms), default=1)
+        if norms and images < 2 * splits:
+            parts = f" in each of {splits} parts" if splits > 1 else ""
+            raise ValueError(f"batch_size must be at least 2{parts} for batch normalization, got {images}")
+        self._counted = images

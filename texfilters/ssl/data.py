@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed
@@ -49,6 +50,10 @@ class ImageData(LightningDataModule):
             self.pretrains_on, lambda count: Shuffled(count, self.batch_size, self.seed, rank, processes)
         )
 
+    def val_dataloader(self) -> Loader | list[Any]:
+        """`labelled("val")` for methods that validate, which Lightning asks for; nothing where there are no such."""
+        return self.labelled("val") if self.classes and self._validates() else []
+
     def labelled(self, split: str) -> Loader:
         """Batches of all images of "train" or "val"."""
         _check.choice("split", split, ("train", "val"))
@@ -58,6 +63,10 @@ class ImageData(LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         self._resident.clear()
+
+    def _validates(self) -> bool:
+        """Whether there are images for `labelled("val")`."""
+        return True
 
     def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
         tensors = self._tensors(split)
@@ -179,6 +188,11 @@ class FolderData(ImageData):
         if not self.domains and os.path.isdir(val := os.path.join(self.root, "val")):
             return val, ("",)
         raise ValueError(f"{self.root} has no images to validate with: give val_root, or domains and val_domains")
+
+    def _validates(self) -> bool:
+        if self.val_root is not None or self.val_domains:
+            return True
+        return not self.domains and os.path.isdir(os.path.join(self.root, "val"))
 
     def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
         if self.resident:

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from texfilters import _check
 from texfilters._check._numbers import dtype_name, type_name
-from texfilters._check._transforms import real
 
 # So many logits, 64 MB of float32, are in memory at once: all of MoCo's 256 queries, and 256 of DenseCL's 12,544.
 _LOGITS_AT_ONCE = 2**24
@@ -45,13 +44,14 @@ def info_nce(
 
     Returns:
         The mean over the batch, a 0-d tensor; float32, under autocast as well, or float64 if an argument is.
-        Differentiable in every tensor. One that needs no gradient costs none: the gradient to the query is then made
-        along with the loss, so that neither the logits nor the queue are kept for it, and the queue may change before
-        the backward pass. A second derivative needs a queue that requires a gradient.
+        Differentiable in every tensor. A queue that requires no gradient is a constant: the gradient to the query is
+        made along with the loss, so that neither the logits nor the queue are kept for it, and the queue may change
+        before the backward pass.
 
     Raises:
         TypeError: for embeddings that are no floating point tensors, or a number of a wrong type.
         ValueError: for shapes or devices that do not fit, alpha < 0, temperature <= 0.
+        RuntimeError: for a second derivative while the queue is a constant.
 
     Source: van den Oord et al. 2018, arXiv:1807.03748; with a queue, He et al. 2020, "Momentum Contrast for
     Unsupervised Visual Representation Learning", arXiv:1911.05722, eq. 1; the non-semantic terms, Ge et al. 2021,
@@ -59,7 +59,8 @@ def info_nce(
     """
     _pairs(query, key, nonsemantic)
     _embeddings("queue", queue, query, ("K", query.shape[1]))
-    alpha, temperature = checked_alpha(alpha), _check.positive("temperature", temperature, finite=True)
+    alpha = _check.amount("alpha", alpha)
+    temperature = _check.positive("temperature", temperature, finite=True)
     _check.flag("alpha_inside", alpha_inside)
     with torch.autocast(query.device.type, enabled=False):
         query, key, queue, nonsemantic = _same_dtype(query, key, queue, nonsemantic)
@@ -97,7 +98,7 @@ def byol(query: Tensor, key: Tensor, *, nonsemantic: Tensor | None = None, alpha
     arXiv:2110.14189.
     """
     _pairs(query, key, nonsemantic)
-    alpha = checked_alpha(alpha)
+    alpha = _check.amount("alpha", alpha)
     with torch.autocast(query.device.type, enabled=False):
         query, key, nonsemantic = _same_dtype(query, key, nonsemantic)
         loss = 2 - 2 * (query * key).sum(dim=1)
@@ -133,8 +134,12 @@ class _LogSumExp(torch.autograd.Function):
         ctx.save_for_backward(output[1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, value: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # create_graph=True; once_differentiable would let torch.autograd.grad pass
+            raise RuntimeError(
+                "info_nce is differentiable once where the queue is a constant: for a second derivative let it require "
+                "a gradient"
+            )
         (gradient,) = ctx.saved_tensors
         return value[:, None] * gradient, None
 
@@ -160,12 +165,6 @@ def _embeddings(name: str, value: Any, query: Tensor, shape: Sequence[int | str]
         raise ValueError(f"{name} must have shape [{', '.join(map(str, shape))}], got {tuple(value.shape)}")
     if value.device != query.device:
         raise ValueError(f"{name} must be on the query's device {query.device}, got {value.device}")
-
-
-def checked_alpha(alpha: Any) -> float:
-    if not 0 <= (value := real("alpha", alpha)) < math.inf:
-        raise ValueError(f"alpha must be finite and >= 0, got {value}")
-    return value
 
 
 def _same_dtype(*tensors: Any) -> Any:

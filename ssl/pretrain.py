@@ -1,0 +1,168 @@
+"""Pretrain a network on images without labels.
+
+    python ssl/pretrain.py --config ssl/configs/moco_v2-cifar10.yaml --data.root DIR
+
+`--out` is the folder of the run: last.ckpt, written after every epoch, and logs/version_N with the configuration, CSV
+and TensorBoard logs. `--resume last` goes on from there. All settings can be given as options, too: see `--help`, and
+`--model.help MoCoV2`, `--data.help FolderData` for those of a class.
+"""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from texfilters.ssl import Method
+from texfilters.ssl._checkpoint import AtomicCheckpointIO, EveryEpoch, check, read
+from texfilters.ssl.data import ImageData
+
+
+class Bar(TQDMProgressBar):
+    """Shows all that is logged, and reads it from the GPU at every tenth step alone."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=10)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        # On every process: an epoch's means are gathered when they are first read, and only the first one has a bar.
+        trainer.callback_metrics  # noqa: B018
+        super().on_train_epoch_end(trainer, module)
+
+    def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        logged = trainer.callback_metrics
+        forks = {f"{name}_{fork}" for name in logged for fork in ("step", "epoch")}
+        return {name: f"{float(value):.4g}" for name, value in logged.items() if name not in forks}
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong with a setting, without fifty lines of all that there are."""
+
+    _IDLE = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        lines = (line.strip() for line in message.splitlines())
+        told = " ".join(line.removeprefix("- ") for line in lines if not line.startswith(self._IDLE))
+        self.exit(2, f"pretrain.py: error: {told}; see --help\n")
+
+
+class Pretraining(LightningCLI):
+    """The command: `Pretraining(arguments).fit()`."""
+
+    def __init__(self, args: list[str] | None = None) -> None:
+        super().__init__(
+            Method,
+            ImageData,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            # The data modules give every process its own images.
+            trainer_defaults={"log_every_n_steps": 10, "use_distributed_sampler": False},
+            parser_class=Parser,
+            parser_kwargs={"description": __doc__, "allow_abbrev": False},
+            args=args,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--out", type=str, default="runs/pretraining", help="the folder of the run")
+        parser.add_argument("--resume", type=str | None, help="a checkpoint to go on from, or `last`, that in --out")
+        parser.add_argument("--keep_every", type=int | None, help="keep the checkpoint of every so many epochs")
+        parser.link_arguments("out", "trainer.default_root_dir")
+
+    def before_instantiate_classes(self) -> None:
+        """One seed for all: the weights, the order and the draws, where model and data have none of their own."""
+        seed = self.config["seed_everything"]
+        for part in (self.config["model"], self.config["data"]):
+            if not isinstance(seed, bool) and part["init_args"].get("seed") == 0:
+                part["init_args"]["seed"] = seed
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        given, out = self.config_init["trainer"], Path(self.config_init["out"])
+        callbacks = given["callbacks"] or []
+        callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+        if given["logger"] in (None, True):
+            rows = CSVLogger(out, name="logs")
+            options["logger"] = [rows, TensorBoardLogger(out, name="logs", version=rows.version)]
+        if given["logger"] is not False:
+            callbacks.append(LearningRateMonitor())
+        if given["enable_checkpointing"] is not False:
+            callbacks.append(EveryEpoch(out, self.config_init["keep_every"]))
+        if given["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            callbacks.append(Bar())
+        if given["benchmark"] is None:
+            options["benchmark"] = not given["deterministic"]
+        trainer = super().instantiate_trainer(callbacks=callbacks, **options)
+        trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+        return trainer
+
+    def fit(self) -> None:
+        checkpoint = self._checkpoint()
+        if is_overridden("validation_step", self.model):
+            self.datamodule.val_dataloader = self._to_validate
+        self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+
+    def _to_validate(self) -> Any:
+        try:
+            return self.datamodule.labelled("val")
+        except ValueError as error:
+            rank_zero_info(f"no validation: {error}")
+            return []
+
+    def _checkpoint(self) -> Path | None:
+        """Where to go on from, looked at before anything is begun."""
+        given, last = self.config["resume"], Path(self.config["out"]) / EveryEpoch.LAST
+        if given is None:
+            if last.exists():
+                raise ValueError(f"{last.parent} holds a run: go on with --resume last, or give another --out")
+            return None
+        path = last if given == "last" else Path(given)
+        check(read(path), self.model)
+        return path
+
+
+def quiet() -> None:
+    """Leave out what Lightning says that is nothing for who runs this."""
+    # Of Lightning's own code on newer versions of torch.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    # The folder of a new version, in which the configuration has just been saved.
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    # Advertisements.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
+
+
+def main() -> None:
+    quiet()
+    try:
+        Pretraining().fit()
+    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
+        if (told := _told(error)) is None:
+            raise
+        sys.exit(f"pretrain.py: error: {told}")
+
+
+def _told(error: BaseException | None) -> str | None:
+    """The message of an error that this project raised for who runs it, or that led to this one."""
+    while error is not None:
+        last = error.__traceback__
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
+        if last is not None and last.tb_frame.f_globals["__name__"].partition(".")[0] in (__name__, "texfilters"):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+if __name__ == "__main__":
+    main()
