@@ -329,6 +329,20 @@ class TestFolder:
         with pytest.raises(ValueError, match="there are no labels"):
             module.labelled("train")
 
+    def test_validation_where_there_is_something_to_validate_with(self, tmp_path, folder):
+        tree(tmp_path / "both" / "train")
+        tree(tmp_path / "both" / "val", each=2)
+        domains = {"domains": ["train"]}
+        for module, count in (
+            (data(tmp_path / "both"), 6),
+            (data(folder, val_root=tmp_path / "both" / "val"), 6),
+            (data(tmp_path / "both", **domains, val_domains=["val"]), 6),
+            (data(tmp_path / "both", **domains), 0),
+            (data(folder), 0),
+            (data(folder / "cat"), 0),
+        ):
+            assert sum(len(batch.images) for batch in module.val_dataloader()) == count
+
     def test_refused(self, tmp_path, folder):
         with pytest.raises(ValueError, match="has no images to validate with: give val_root"):
             data(folder).labelled("val")
