@@ -16,10 +16,12 @@ import tables_cpu
 import tables_gpu
 import tables_loader
 import tables_ssl
+import tables_studies
+from pretraining_studies import STUDIES
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/measurements.md")
+PAGES = ("README.md", "docs/measurements.md", "ssl/README.md")
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -72,6 +74,8 @@ def newest(kind: str) -> Result | None:
 
 def filled(name: str) -> str:
     """A table and where its numbers come from."""
+    if (study := name.removeprefix("study-")) in STUDIES:
+        return tables_studies.table_of(study, RESULTS / "ssl")
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if name.startswith(kind)), "cpu")
     result = newest(kind)
     if result is None or (name == "gpu-loader" and not tables_loader.is_there(result)):
@@ -85,8 +89,8 @@ def filled(name: str) -> str:
 def rewritten(text: str) -> str:
     def fill(match: re.Match) -> str:
         head, name, tail = match.groups()
-        if name not in TABLES:
-            raise SystemExit(f"a page asks for table {name!r}; there are {', '.join(TABLES)}")
+        if name not in (known := [*TABLES, *(f"study-{study}" for study in STUDIES)]):
+            raise SystemExit(f"a page asks for table {name!r}; there are {', '.join(known)}")
         return f"{head}\n{filled(name)}\n{tail}"
 
     return MARKED.sub(fill, text)
