@@ -42,15 +42,16 @@ class Supervised(Method):
             is suppressed.
         label_smoothing: what all classes share of a label's weight, in [0, 1].
         fine_tune: a checkpoint of this method whose backbone and head are trained on, on plain images.
-        recipe: None is the paper's, with rates for twice the epochs unless `doubled`.
+        recipe: None is the paper's; without `doubled` with the rate's milestones at twice the epochs.
         seed: of everything random in training.
 
     Logs `accuracy`, and in validation, if the data have a "val", `val_loss`, `val_top1` and, of more than 5 classes,
     `val_top5` of the images' middle. Fine-tuning is a run of its own, here after the first:
 
         python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/both
-        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \
-            --model.fine_tune runs/both/last.ckpt --trainer.max_epochs 60 --data.batch_size 256
+        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \\
+            --model.fine_tune runs/both/last.ckpt --model.recipe.lr 0.01 --model.recipe.milestones [30] \\
+            --trainer.max_epochs 60 --data.batch_size 256
 
     Raises:
         TypeError, ValueError: for a setting out of its range, a number of classes that is not the data's.
@@ -71,11 +72,10 @@ class Supervised(Method):
         recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
-        self_tuning = fine_tune is not None
-        super().__init__(recipe or _recipe(_check.flag("doubled", doubled), self_tuning), seed)
+        super().__init__(recipe or _recipe(_check.flag("doubled", doubled), fine_tune is not None), seed)
         self.classes = _check.whole("classes", classes, least=2)
         self.label_smoothing = _check.probability("label_smoothing", label_smoothing)
-        self.doubled, self.fine_tunes = doubled, self_tuning
+        self.doubled, self.fine_tunes = doubled, fine_tune is not None
         if views is None:
             size, suppress = 32 if small_images else 224, AnisotropicDiffusion(niter=20, kappa=20.0)
             views = Views(size, scale=(0.08, 1.0), jitter=0.0, gray=0.0, suppress=suppress)
