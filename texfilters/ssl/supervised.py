@@ -11,6 +11,7 @@ from torch.nn import functional
 from texfilters import _check
 from texfilters.ssl import _checkpoint
 from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._crop import sent
 from texfilters.ssl._evaluation import centered
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
@@ -87,18 +88,19 @@ class Supervised(Method):
             self._start_from(fine_tune)
 
     def setup(self, stage: str) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None:
+        super().setup(stage)
+        names = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        if names is None:
             return
-        if not data.classes:
+        if not names:
             raise ValueError("the data have no labels to train with: images must lie in folders, one a class")
-        if len(data.classes) != self.classes:
-            raise ValueError(f"classes must be {len(data.classes)}, as many as the data's, got {self.classes}")
+        if len(names) != self.classes:
+            raise ValueError(f"classes must be {len(names)}, as many as the data's, got {self.classes}")
 
     def loss(self, batch: Batch) -> Tensor:
         images, labels = self._seen(batch)
         answers = self.head(self.backbone(images))
-        self.log("accuracy", top(1, answers, labels), prog_bar=True)
+        self.log("accuracy", top(1, answers, labels), on_step=True, on_epoch=True, batch_size=len(labels))
         return functional.cross_entropy(answers, labels, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -107,7 +109,7 @@ class Supervised(Method):
         values = {"val_loss": functional.cross_entropy(answers, labels), "val_top1": top(1, answers, labels)}
         if self.classes > 5:
             values["val_top5"] = top(5, answers, labels)
-        self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(images))
+        self.log_dict(values, batch_size=len(images))
 
     def settings(self) -> dict[str, Any]:
         names = ("classes", "doubled", "label_smoothing", "fine_tunes")
@@ -120,7 +122,7 @@ class Supervised(Method):
             return self.plain_views(images, sizes), labels
         if self.doubled:
             return torch.cat([self.plain_views(images, sizes), self.views(images, sizes)]), labels.repeat(2)
-        halves = torch.randperm(len(images)).to(images.device).tensor_split(2)
+        halves = sent(torch.randperm(len(images)), images.device).tensor_split(2)
         pairs = zip((self.plain_views, self.views), halves, strict=True)
         return torch.cat([make(images[half], sizes[half]) for make, half in pairs]), labels[torch.cat(halves)]
 
