@@ -15,10 +15,13 @@ from pathlib import Path
 import tables_cpu
 import tables_gpu
 import tables_loader
+import tables_ssl
+import tables_studies
+from pretraining_studies import STUDIES
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/measurements.md")
+PAGES = ("README.md", "docs/measurements.md", "ssl/README.md")
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -36,6 +39,8 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "gpu-diffusion": tables_gpu.gpu_diffusion,
     "gpu-filters": tables_gpu.gpu_filters,
     "gpu-loader": tables_loader.on_gpu,
+    "cpu-ssl-step": tables_ssl.on_cpu,
+    "gpu-ssl-step": tables_ssl.on_gpu,
 }
 KINDS = {
     "cpu": "cpu_diffusion_*.json",
@@ -44,6 +49,8 @@ KINDS = {
     "folder-job": "folder_job_*.json",
     "transform-draws": "transform_draws_*.json",
     "gpu": "gpu-*.json",
+    "cpu-ssl-step": "cpu_ssl_step_*.json",
+    "gpu-ssl-step": "gpu_ssl_step_*.json",
 }
 
 
@@ -67,10 +74,12 @@ def newest(kind: str) -> Result | None:
 
 def filled(name: str) -> str:
     """A table and where its numbers come from."""
+    if (study := name.removeprefix("study-")) in STUDIES:
+        return tables_studies.table_of(study, RESULTS / "ssl")
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if name.startswith(kind)), "cpu")
     result = newest(kind)
     if result is None or (name == "gpu-loader" and not tables_loader.is_there(result)):
-        return "Not yet measured on a GPU.\n" if kind == "gpu" else "Not yet measured.\n"
+        return "Not yet measured on a GPU.\n" if kind.startswith("gpu") else "Not yet measured.\n"
     parts = ("build", "tests", "timings", "sanitize") if kind == "gpu" else ()
     if wrong := [part for part in parts if not result["parts"].get(part, {}).get("ok")]:
         raise SystemExit(f"the result of {result['device']} is not fit to be shown, not ok: {', '.join(wrong)}")
@@ -80,8 +89,8 @@ def filled(name: str) -> str:
 def rewritten(text: str) -> str:
     def fill(match: re.Match) -> str:
         head, name, tail = match.groups()
-        if name not in TABLES:
-            raise SystemExit(f"a page asks for table {name!r}; there are {', '.join(TABLES)}")
+        if name not in (known := [*TABLES, *(f"study-{study}" for study in STUDIES)]):
+            raise SystemExit(f"a page asks for table {name!r}; there are {', '.join(known)}")
         return f"{head}\n{filled(name)}\n{tail}"
 
     return MARKED.sub(fill, text)

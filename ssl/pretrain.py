@@ -31,6 +31,11 @@ class Bar(TQDMProgressBar):
     def __init__(self) -> None:
         super().__init__(refresh_rate=10)
 
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        # On every process: an epoch's means are gathered when they are first read, and only the first one has a bar.
+        trainer.callback_metrics  # noqa: B018
+        super().on_train_epoch_end(trainer, module)
+
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         logged = trainer.callback_metrics
         forks = {f"{name}_{fork}" for name in logged for fork in ("step", "epoch")}

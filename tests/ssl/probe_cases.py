@@ -1,4 +1,7 @@
-"""A method that is nothing but its backbone, checkpoints of it, and folders of drawn images."""
+"""A method that is nothing but its backbone, checkpoints of it, features, drawn images, and the scripts of ssl/."""
+
+import importlib.util
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -8,6 +11,7 @@ from texfilters.ssl import Backbone, Method, Recipe
 from texfilters.ssl._checkpoint import KEY, header
 from texfilters.ssl.views import CenterView
 
+ROOT = Path(__file__).parents[2]
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
@@ -39,6 +43,14 @@ def written(method, path):
     return path
 
 
+def blobs(n, classes=4, dim=12, spread=1.0, seed=0):
+    """Features around one center a class, and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
+    labels = torch.randint(classes, (n,), generator=generator)
+    return centers[labels] + spread * torch.randn(n, dim, generator=generator), labels
+
+
 def draw_folder(folder, classes=("flat", "striped"), count=6, side=24, seed=0, turned=False):
     """Images in folders of their classes: of one color, or striped."""
     generator = torch.Generator().manual_seed(seed)
@@ -52,3 +64,11 @@ def draw_folder(folder, classes=("flat", "striped"), count=6, side=24, seed=0, t
             picture = picture.mT if turned else picture
             Image.fromarray(picture.clamp(0, 255).byte().permute(1, 2, 0).numpy()).save(folder / name / f"{i}.png")
     return folder
+
+
+def script(name):
+    """A file of the folder ssl/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"ssl_{name}", ROOT / "ssl" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

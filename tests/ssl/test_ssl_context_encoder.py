@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+import cuda_cases
 from texfilters.ssl import Batch, Recipe, masks
 from texfilters.ssl._painting import ChannelwiseLinear, decoder, discriminator
 from texfilters.ssl.context_encoder import ContextEncoder, adversarial, reconstruction, weights
@@ -179,7 +180,8 @@ def test_defaults_are_the_papers():
     assert (method.backbone.name, method.size, method.views.size) == ("alexnet", 227, 227)
     layer = method.decoder[0]
     assert layer.weight.shape == (256, 36, 36)
-    assert (method.hole, method.overlap, method.adversarial) == ("region", 7, 0.001)
+    assert (method.hole, method.overlap, method.adversarial) == ("region", 0, 0.001)
+    assert ContextEncoder(**SMALL | {"overlap": None, "hole": "central"}).overlap == 7
     assert (method.recipe.optimizer, method.recipe.momentum) == ("adam", 0.5)
     # What no map depends on is not trained, or DistributedDataParallel would wait for it.
     frozen = {name.split(".")[1] for name, p in method.backbone.named_parameters() if not p.requires_grad}
@@ -338,3 +340,29 @@ def test_views_of_another_size():
     method = ContextEncoder(**SMALL, views=Plain())
     with pytest.raises(ValueError, match=r"views must have 32 x 32 pixels, got \(36, 32\)"):
         method.loss(batch(torch.zeros(2, 3, 36, 32, dtype=torch.uint8)))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("hole", ["central", "blocks", "region"])
+def test_on_a_gpu_nothing_waits_and_steps_are_repeated(hole, monkeypatch):
+    cuda_cases.needs("native")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    method = ContextEncoder(**SMALL, hole=hole).cuda()
+    there = Batch(*(tensor.cuda() for tensor in batch(torch.randint(256, (8, 3, 36, 36), dtype=torch.uint8))))
+    method.loss(there).backward()
+    torch.use_deterministic_algorithms(True)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = []
+        for _ in range(2):
+            torch.manual_seed(1)
+            method.zero_grad()
+            method.loss(there).backward()
+            results.append([parameter.grad.clone() for parameter in method.parameters()])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        torch.use_deterministic_algorithms(False)
+    for first, second in zip(*results, strict=True):
+        assert torch.equal(first, second)

@@ -63,3 +63,17 @@ def test_dropout_in_training_alone():
 def test_images_that_are_too_small():
     with pytest.raises(ValueError, match=r"images for context_free must be at least 39 x 39, got 38 x 64"):
         ContextFree()(torch.rand(1, 3, 38, 64))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_tiles_of_75_pixels_train_deterministically_on_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    network = ContextFree().cuda()
+    tiles = torch.rand(4, 3, 75, 75, device="cuda")
+    torch.use_deterministic_algorithms(True)  # an operation that knows no such way raises
+    try:
+        network(tiles).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())

@@ -23,7 +23,7 @@ from torchvision import datasets  # noqa: E402
 from torchvision.transforms.v2 import functional as tvf  # noqa: E402
 
 from texfilters.ssl import _decode  # noqa: E402
-from texfilters.ssl._listing import class_names, listed  # noqa: E402
+from texfilters.ssl._listing import classes_of, listed  # noqa: E402
 from texfilters.ssl._loaders import InSequence, Shuffled  # noqa: E402
 from texfilters.ssl.data import CIFAR10Data, FolderData, STL10Data  # noqa: E402
 
@@ -115,6 +115,12 @@ class TestDecoding:
         assert size == tuple(expected.shape[1:]) == ((48, 32) if orientation > 4 else (32, 48))
         assert torch.equal(found, tvf.resize(expected, [16, 16], antialias=True))
 
+    def test_exif_that_cannot_be_read_says_nothing(self, tmp_path, photo, recwarn):
+        image = tvf.to_pil_image(photo[:, :16, :16])
+        found, _ = self.read(image, tmp_path / "a.png", 16, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+        assert torch.equal(found, photo[:, :16, :16])
+        assert not recwarn.list
+
     def test_large_jpegs_are_decoded_smaller(self, tmp_path, photo, monkeypatch):
         image = tvf.to_pil_image(photo)
         exif = Image.Exif()
@@ -157,7 +163,7 @@ class TestDecoding:
 
 
 class TestListing:
-    def test_by_names_alone(self, tmp_path):
+    def test_by_names_alone(self, tmp_path, caplog):
         for name in ("b/2.png", "b/10.JPG", "a/z/deep.webp", "a/.hidden.png", "a/note.txt", ".c/1.png", "beside.png"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
@@ -166,6 +172,7 @@ class TestListing:
         os.symlink(tmp_path / "b" / "2.png", tmp_path / "a" / "link.png")
         os.symlink(tmp_path / "nowhere", tmp_path / "a" / "broken.png")
         found = listed(str(tmp_path))
+        assert caplog.messages == [f"left out, beside the folders of classes: 1 images in {tmp_path}"]
         assert found.classes == ("a", "b")
         assert found.names.tolist() == [b"a/link.png", b"a/z/deep.webp", b"b/10.JPG", b"b/2.png"]
         assert found.labels.tolist() == [0, 0, 1, 1]
@@ -180,7 +187,7 @@ class TestListing:
     def test_classes_of_a_list(self, tmp_path, folder):
         names = tmp_path / "names.txt"
         names.write_text("# of ImageNet-100\ndog  a pet\n\nbird\n")
-        found = listed(str(folder), classes=class_names(str(names)))
+        found = listed(str(folder), classes=classes_of(str(names)))
         assert found.classes == ("dog", "bird")
         assert found.names[[0, -1]].tolist() == [b"dog/0.png", b"bird/3.png"]
         assert found.labels.tolist() == [0] * 4 + [1] * 4
@@ -212,7 +219,7 @@ class TestListing:
             listed(str(folder))
         (tmp_path / "names.txt").write_text("\n# nothing\n")
         with pytest.raises(ValueError, match=r"names\.txt names no classes"):
-            class_names(str(tmp_path / "names.txt"))
+            classes_of(str(tmp_path / "names.txt"))
 
 
 class TestOrder:
@@ -349,10 +356,31 @@ class TestFolder:
         modules = [data(folder, 3) for _ in range(2)]
         for rank, module in enumerate(modules):
             strategy = SimpleNamespace(root_device=torch.device("cpu"))
-            module.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
+            module.trainer = SimpleNamespace(global_rank=rank, world_size=2, num_devices=2, strategy=strategy)
         parts = [epoch(module.train_dataloader()) for module in modules]
         together = [flat(batches) for batches in zip(*parts, strict=True)]
         assert together == epoch(data(folder, 6).train_dataloader())
+
+    @pytest.mark.cuda
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+    @pytest.mark.parametrize("options", [{"resident": True}, {"resident": True, "workers": 1}, {"workers": 1}])
+    def test_on_a_gpu(self, folder, options):
+        module = data(folder, 5, **options)
+        strategy = SimpleNamespace(root_device=torch.device("cuda", 0))
+        module.trainer = SimpleNamespace(global_rank=0, world_size=1, num_devices=1, strategy=strategy)
+        loader = module.train_dataloader()
+        for batch, expected in zip(loader, data(folder, 5).train_dataloader(), strict=True):
+            assert batch.images.is_cuda == ("resident" in options)
+            assert all(values.is_cuda or values.is_pinned() for values in batch)
+            for values, others in zip(batch, expected, strict=True):
+                assert torch.equal(values.cpu(), others)
+        if "resident" in options:
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                list(loader)  # nothing waits for the GPU
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
 
     def test_from_yaml(self, folder):
         parser = jsonargparse.ArgumentParser(exit_on_error=False)

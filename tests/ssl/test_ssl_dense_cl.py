@@ -67,7 +67,8 @@ class TestHeads:
                     torch.testing.assert_close(places[b, 6 * y + x], normalize(dense[b, :, y, x], dim=0))
             torch.testing.assert_close(mean[b], normalize(dense[b].mean((1, 2)), dim=0))
         assert [str(layer) for layer in heads.dense] == [
-            "Conv2d(5, 5, kernel_size=(1, 1), stride=(1, 1))", "ReLU()", "Conv2d(5, 4, kernel_size=(1, 1), stride=(1, 1))",
+            "Conv2d(5, 5, kernel_size=(1, 1), stride=(1, 1))", "ReLU()",
+            "Conv2d(5, 4, kernel_size=(1, 1), stride=(1, 1))",
         ]  # fmt: skip
         assert [str(layer) for layer in heads.whole] == [
             "Linear(in_features=5, out_features=5, bias=True)", "ReLU()",
@@ -81,7 +82,9 @@ def contrast(query, key, queue, temperature):
     return -math.log(positive / (positive + sum(math.exp(float(query @ entry) / temperature) for entry in queue)))
 
 
-@pytest.mark.parametrize("settings", [{}, {"weight": 0.0}, {"weight": 1.0}, {"weight": 0.7, "temperature": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"weight": 0.0}, {"weight": 1.0}, {"weight": 0.7, "temperature": 0.1}], ids=str
+)
 def test_a_step_is_the_authors(tiny, settings):
     method, batch = tiny(m=0.5, **settings), batch_of(3)
     plain, views = copy.deepcopy(method), TwoViews()

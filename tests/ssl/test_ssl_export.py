@@ -1,14 +1,12 @@
 """Exported weights, loaded into the other libraries as the printed lines say, give the same features."""
 
-import importlib.util
 import json
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
-from probe_cases import MEAN, STD, Bare, settle, written
+from probe_cases import MEAN, STD, Bare, script, settle, written
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -16,16 +14,6 @@ from torch.nn import functional
 
 from texfilters.ssl import Backbone, load_backbone
 from texfilters.ssl.export import converted, export
-
-ROOT = Path(__file__).parents[2]
-
-
-def script(name):
-    """A file of the folder ssl/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"ssl_{name}", ROOT / "ssl" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def fresh(name, **options):

@@ -50,7 +50,11 @@ def stable_info_nce(query, key, queue, nonsemantic, alpha, temperature):
     """The same in logarithms, for exponents that a float64 cannot hold; alpha inside."""
     query, key, queue, nonsemantic = arrays(query, key, queue, nonsemantic)
     positive = (query * key).sum(1) / temperature
-    terms = [positive[:, None], query @ queue.T / temperature, alpha * np.einsum("bd,bnd->bn", query, nonsemantic) / temperature]
+    terms = [
+        positive[:, None],
+        query @ queue.T / temperature,
+        alpha * np.einsum("bd,bnd->bn", query, nonsemantic) / temperature,
+    ]
     return np.mean(np.logaddexp.reduce(np.concatenate(terms, 1), axis=1) - positive)
 
 
@@ -113,7 +117,10 @@ class TestInfoNCE:
 
     def test_non_semantic_samples_are_each_querys_own(self):
         *given, nonsemantic = drawn(n=1)
-        alone = [info_nce(q[None], k[None], given[2], nonsemantic=t[None]) for q, k, t in zip(*given[:2], nonsemantic)]
+        alone = [
+            info_nce(q[None], k[None], given[2], nonsemantic=t[None])
+            for q, k, t in zip(*given[:2], nonsemantic, strict=True)
+        ]
         assert info_nce(*given, nonsemantic=nonsemantic).item() == pytest.approx(
             torch.stack(alone).mean().item(), **FLOAT64
         )
@@ -210,7 +217,9 @@ class TestBYOL:
 
     def test_the_default_weight_is_the_papers(self):
         query, key, _, nonsemantic = drawn()
-        assert torch.equal(byol(query, key, nonsemantic=nonsemantic), byol(query, key, nonsemantic=nonsemantic, alpha=0.05))
+        assert torch.equal(
+            byol(query, key, nonsemantic=nonsemantic), byol(query, key, nonsemantic=nonsemantic, alpha=0.05)
+        )
 
     def test_no_samples_are_none(self):
         query, key, _, nonsemantic = drawn(n=0)
@@ -218,7 +227,9 @@ class TestBYOL:
 
     def test_it_is_lightlys_without_negatives(self):
         query, key, _, _ = drawn()
-        assert byol(query, key).item() == pytest.approx(2 + 2 * NegativeCosineSimilarity()(query, key).item(), **FLOAT64)
+        assert byol(query, key).item() == pytest.approx(
+            2 + 2 * NegativeCosineSimilarity()(query, key).item(), **FLOAT64
+        )
 
     def test_gradients(self):
         given = [tensor.requires_grad_() for tensor in drawn(batch=3, dim=4)]

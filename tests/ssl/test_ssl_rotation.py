@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 from torch import nn
+from torchvision.utils import save_image
 
 from texfilters.ssl import Batch, Recipe
+from texfilters.ssl.data import FolderData
 from texfilters.ssl.rotation import Rotation, rotations
 from texfilters.ssl.views import Views
 from texfilters.transforms import RandomTextureSuppression
@@ -117,6 +120,26 @@ def test_validation_is_of_whole_images_without_draws():
     assert 0 <= method.logged["val_accuracy"] <= 1
 
 
+@pytest.mark.parametrize("held_out", ["val", "other"])
+def test_data_may_have_nothing_to_validate_with(tmp_path, held_out):
+    for split in ("train", held_out):
+        (tmp_path / split / "a").mkdir(parents=True)
+        for number in range(3):
+            save_image(torch.rand(3, 20, 20), tmp_path / split / "a" / f"{number}.png")
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    data = FolderData(str(tmp_path), 3, side=16, workers=0)
+    trainer.fit(Rotation("six_layer", views=still(16)), datamodule=data)
+    assert {"loss", "accuracy"} <= trainer.callback_metrics.keys()
+    assert ("val_accuracy" in trainer.callback_metrics) == (held_out == "val")
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [("mobilenet_v2", {}), ("efficientnet_b0", {}), ("resnet18", {"small_images": True}), ("resnet18", {})],
@@ -130,9 +153,9 @@ def test_the_papers_networks(name, options):
 
 def test_the_default_is_the_study():
     method = Rotation()
-    assert (method.backbone.name, method.views.size, method.center.size) == ("six_layer", 128, 128)
+    assert (method.backbone.name, method.views.size) == ("six_layer", 128)
     assert isinstance(method.views.suppress, RandomTextureSuppression)
-    assert (method.views.jitter, method.views.gray, method.views.flip, method.views.blur) == (0, 0, 0.5, 0)
+    assert (method.views.jitter, method.views.gray, method.views.flip, method.views.blur.p) == (0, 0, 0.5, 0)
     recipe = method.recipe
     assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay) == ("rmsprop", 1e-4, 0.5, 0)
     assert [recipe.rate(epoch, 90) for epoch in (0, 1, 10)] == pytest.approx([1, 0.95, 0.95**10])

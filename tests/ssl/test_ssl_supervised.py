@@ -6,9 +6,11 @@ import torch
 from lightning import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
+from torchvision.utils import save_image
 
 from texfilters import anisotropic_diffusion
 from texfilters.ssl import Batch, Recipe, _checkpoint
+from texfilters.ssl.data import FolderData
 from texfilters.ssl.rotation import Rotation
 from texfilters.ssl.supervised import Supervised, top
 from texfilters.ssl.views import Views
@@ -64,7 +66,7 @@ def same(images, expected):
     return torch.allclose(images, expected, atol=1e-4)
 
 
-def fit(method, batches, **options):
+def fit(method, batches=None, *, datamodule=None, **options):
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -74,7 +76,10 @@ def fit(method, batches, **options):
         enable_model_summary=False,
         **options,
     )
-    trainer.fit(method, DataLoader(batches, batch_size=None), DataLoader(batches, batch_size=None))
+    loaders = {"datamodule": datamodule}
+    if datamodule is None:
+        loaders = dict.fromkeys(("train_dataloaders", "val_dataloaders"), DataLoader(batches, batch_size=None))
+    trainer.fit(method, **loaders)
     return trainer
 
 
@@ -157,9 +162,8 @@ def test_accuracy_counts_the_largest_answers():
         assert top(k, answers, labels).item() == pytest.approx((ranks < k).mean())
 
 
-def test_validation_is_of_plain_images_and_their_middle():
+def test_validation_is_of_plain_images():
     method, batch = with_log(small()).eval(), noise(6)
-    method.center.share = 1.0
     seen, state = seen_by(method.backbone), torch.get_rng_state()
     with torch.no_grad():
         method.validation_step(batch, 0)
@@ -176,6 +180,15 @@ def test_validation_is_of_plain_images_and_their_middle():
         torch.testing.assert_close(method.logged[name], value, atol=1e-5, rtol=0)
 
 
+def test_validation_is_of_the_middle_of_large_images():
+    method = with_log(small()).eval()
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    images[:, :, 4:60, 4:60] = 255
+    seen = seen_by(method.backbone)
+    method.validation_step(batch_of(images, torch.zeros(2, dtype=torch.int64)), 0)
+    assert same(seen[0], plain(torch.full((2, 3, SIDE, SIDE), 255)))
+
+
 def test_five_classes_have_no_top_5():
     method = with_log(small(classes=5))
     method.validation_step(noise(4, 5), 0)
@@ -188,10 +201,36 @@ def test_validation_counts_images_not_batches():
     trainer = fit(method, parts, num_sanity_val_steps=0)
     method.eval()
     with torch.no_grad():
-        right = [top(1, method.head(method.backbone(method.center(p.images, p.sizes))), p.labels) for p in parts]
+        right = [top(1, method.head(method.backbone(plain(p.images))), p.labels) for p in parts]
     assert right[0] != right[1]
     expected = (6 * right[0] + 2 * right[1]) / 8
     torch.testing.assert_close(trainer.callback_metrics["val_top1"], expected)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Of three classes, 3 to train on and 2 to validate with of each."""
+    for split, count in (("train", 3), ("val", 2)):
+        for name in "abc":
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count):
+                save_image(torch.rand(3, 20, 20), tmp_path / split / name / f"{number}.png")
+    return FolderData(str(tmp_path), 4, side=SIDE, workers=0)
+
+
+def test_the_datas_val_is_validated_on(photos):
+    method = small(classes=3)
+    inputs = seen_by(method.backbone)
+    trainer = fit(method, datamodule=photos)
+    assert [len(images) for images in inputs[-2:]] == [4, 2]
+    assert {"val_loss", "val_top1", "accuracy", "loss"} <= trainer.callback_metrics.keys()
+
+
+def test_the_number_of_classes_is_the_datas(photos, tmp_path):
+    with pytest.raises(ValueError, match="classes must be 3, as many as the data's, got 10"):
+        fit(small(classes=10), datamodule=photos)
+    with pytest.raises(ValueError, match="the data have no labels to train with"):
+        fit(small(classes=3), datamodule=FolderData(str(tmp_path / "train" / "a"), 2, side=SIDE, workers=0))
 
 
 def test_it_learns_two_classes():
@@ -256,7 +295,6 @@ def test_the_defaults_are_the_papers(checkpoint):
     assert (views.size, views.scale, views.jitter, views.gray, views.flip) == (224, (0.08, 1.0), 0, 0, 0.5)
     assert (views.suppress.niter, views.suppress.kappa, views.suppress.p) == (20, 20, 1)
     assert method.plain_views.suppress is None
-    assert (method.center.size, method.center.share) == (224, 224 / 256)
     cases = (({}, 0.1, (15, 30)), ({"doubled": False}, 0.1, (30, 60)), ({"fine_tune": path}, 0.01, (30,)))
     for options, lr, milestones in cases:
         recipe = small(**options).recipe

@@ -142,6 +142,14 @@ class TestColor:
         assert torch.equal(found[~chosen], images[~chosen])
         assert not (found[chosen] == images[chosen]).flatten(1).all(1).any()
 
+    def test_hue(self):
+        images = torch.rand(20, 3, 8, 8)
+        images[:4] = (images[:4] * 2).round() / 2  # two or three equal channels, black, white
+        turns = torch.linspace(-0.5, 0.5, 20)
+        found = _color.with_hue_turned(images, turns)
+        expected = [tvf.adjust_hue(image, turn) for image, turn in zip(images, turns.tolist(), strict=True)]
+        torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=0)
+
     def test_ranges_of_the_factors(self):
         factors, order = _color.Jitter(0.4, 1.5, 0.0, 0.1).draw(4000)
         for values, (least, most) in zip(factors, [(0.6, 1.4), (0, 2.5), (1, 1), (-0.1, 0.1)], strict=True):

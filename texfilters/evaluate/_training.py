@@ -63,6 +63,9 @@ class Epoch(NamedTuple):
     test_accuracy: float
 
 
+OnEpoch = Callable[[Epoch], None]
+
+
 @dataclass(frozen=True)
 class Probe:
     """A trained probe.
@@ -85,6 +88,7 @@ def train(
     batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
     forward: Callable[[Tensor], Tensor],
     test: Callable[[], tuple[Tensor, Tensor]],
+    on_epoch: OnEpoch | None = None,
 ) -> tuple[Classification, tuple[Epoch, ...]]:
     """Minimize the cross-entropy of `forward(inputs)` over `batches(epoch)`; `test()` gives scores and labels.
 
@@ -119,14 +123,20 @@ def train(
             )
         outcome = classification(*test())
         curve.append(Epoch(lr, loss_mean, accuracy, outcome.accuracy))
+        if on_epoch is not None:
+            on_epoch(curve[-1])
     return outcome, tuple(curve)
 
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's default generators start from `seed` inside, and are as they were afterwards."""
+    """The default generators of the CPU and of a GPU start from `seed` inside, and are as they were afterwards."""
+    seed = _check.whole("seed", seed, least=0)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(_check.whole("seed", seed, least=0))
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU there is
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -71,7 +71,7 @@ def training_curve(curve: Sequence[Epoch], title: str = "") -> "Figure":
     accuracy.plot(epochs, [100 * e.train_accuracy for e in curve], color=_BLUE, marker=marker, label="training")
     accuracy.plot(epochs, [100 * e.test_accuracy for e in curve], color=_ORANGE, marker=marker, label="test")
     accuracy.set_ylabel("accuracy, %", color=_INK)
-    accuracy.legend(frameon=False, fontsize=9, loc="lower right")
+    accuracy.legend(frameon=False, fontsize=9, loc="best")
     loss.plot(epochs, [e.train_loss for e in curve], color=_BLUE, marker=marker)
     loss.set_ylabel("training loss", color=_INK)
     loss.set_ylim(bottom=0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from texfilters import _check
 from texfilters.evaluate._classification import class_labels, matrix, same_classes
-from texfilters.evaluate._training import FINETUNE, MOCO, Probe, ProbeRecipe, evaluating, seeded, train
+from texfilters.evaluate._training import FINETUNE, MOCO, OnEpoch, Probe, ProbeRecipe, evaluating, seeded, train
 from texfilters.loader import DeviceLoader
 
 # Cosines that knn holds at a time: 128 MiB of them.
@@ -131,6 +131,7 @@ def linear_probe(
     standardize: bool = False,
     classes: int | None = None,
     seed: int = 0,
+    on_epoch: OnEpoch | None = None,
 ) -> Probe:
     """Train a linear classifier on features that do not change, all of them on the device.
 
@@ -145,6 +146,7 @@ def linear_probe(
             one rate, of about 0.1, suits any features.
         classes: their number; None is as many as the labels need.
         seed: of the weights at the beginning and of the order of the images.
+        on_epoch: called with the `Epoch` after each.
 
     Raises:
         ValueError: for no image, features that are not finite or differ in D or device, labels outside of
@@ -170,7 +172,7 @@ def linear_probe(
 
     with seeded(seed, device):
         head = _head(x.shape[1], classes, device)
-        outcome, curve = train(head.parameters(), recipe, batches, head, lambda: (head(tested), test_labels))
+        outcome, curve = train(head.parameters(), recipe, batches, head, lambda: (head(tested), test_labels), on_epoch)
     head.requires_grad_(False)
     if standardize:
         head.weight.div_(std)
@@ -189,6 +191,7 @@ def linear_probe_on_images(
     classes: int,
     seed: int = 0,
     device: torch.device | str | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Probe:
     """Train a linear classifier on a network that does not change, seeing each image augmented anew in every epoch.
 
@@ -219,7 +222,7 @@ def linear_probe_on_images(
                     class_labels("labels of train_batches", labels, rows, classes)
                 yield rows, labels
 
-        outcome, curve = train(head.parameters(), recipe, batches, head, lambda: (head(tested), test_labels))
+        outcome, curve = train(head.parameters(), recipe, batches, head, lambda: (head(tested), test_labels), on_epoch)
     return Probe(outcome, curve, head.requires_grad_(False))
 
 
@@ -234,6 +237,7 @@ def finetune(
     classes: int,
     seed: int = 0,
     device: torch.device | str | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Probe:
     """Train a copy of a network together with a linear classifier on its features.
 
@@ -258,7 +262,7 @@ def finetune(
         def test() -> tuple[Tensor, Tensor]:
             return features(model, test_batches, transform=test_transform, device=device)
 
-        outcome, curve = train(model.parameters(), recipe, batches, model, test)
+        outcome, curve = train(model.parameters(), recipe, batches, model, test, on_epoch)
     return Probe(outcome, curve, model.eval())
 
 

@@ -2,10 +2,11 @@
 
 import io
 import os
+import warnings
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,7 +15,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 # Other decoders of Pillow's, some of which start programs, stay closed, whatever a file claims to be.
 _READ = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
-_ORIENTATION, _ON_THEIR_SIDE = 0x0112, (5, 6, 7, 8)
+_ORIENTATION = 0x0112
 
 
 class Unreadable(Exception):
@@ -31,7 +32,8 @@ def read(path: str | bytes, side: int) -> tuple[Tensor, tuple[int, int]]:
         Unreadable: for any reason.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of EXIF, mostly; what cannot be read raises
             return _squashed(file.read(), side)
     except Exception as error:  # decoders raise whatever they like
         raise Unreadable(_reason(error)) from error
@@ -39,16 +41,31 @@ def read(path: str | bytes, side: int) -> tuple[Tensor, tuple[int, int]]:
 
 def _squashed(data: bytes, side: int) -> tuple[Tensor, tuple[int, int]]:
     with Image.open(io.BytesIO(data), formats=_READ) as image:
-        width, height = image.size
+        size = image.height, image.width
         image.draft(None, (side, side))
-        exif = image.getexif()
-        if exif.get(_ORIENTATION) in _ON_THEIR_SIDE:
-            width, height = height, width
-        ImageOps.exif_transpose(image, in_place=True)
-        pixels = torch.from_numpy(_rgb(image)).permute(2, 0, 1)
+        orientation = _orientation(image)
+        pixels = torch.from_numpy(_upright(_rgb(image), orientation)).permute(2, 0, 1)
     if pixels.shape[1:] != (side, side):
         pixels = functional.interpolate(pixels[None], (side, side), mode="bilinear", antialias=True)[0]
-    return pixels.contiguous(), (height, width)
+    return pixels.contiguous(), size if orientation not in (5, 6, 7, 8) else size[::-1]
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF that cannot be read says nothing
+        return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """`[H, W, 3]`, turned and mirrored as one of EXIF's numbers from 1 to 8 says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

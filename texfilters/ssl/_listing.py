@@ -1,5 +1,6 @@
 """The image files below folders, in an order that depends on their names alone."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from texfilters.ssl._decode import SUFFIXES
+
+_log = logging.getLogger(__name__)
+
+Identity = tuple[int, int]  # of a folder, whatever path it is reached by: device and inode
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ def listed(root: str, folders: Sequence[str] = ("",), classes: Sequence[str] | N
     """The images in some folders below a root, each of which holds one folder a class, or images and no folders.
 
     A class is a folder right below, whose images may lie deeper. Names that begin with a dot are left out; links are
-    followed. `classes` names those that are taken, in the order of their labels; None takes all, sorted.
+    followed. `classes` names those that are taken, in the order of their labels; None takes all, sorted. Images beside
+    folders of classes are left out, which is logged.
 
     Raises:
         FileNotFoundError: for a folder that is missing.
@@ -47,16 +53,19 @@ def listed(root: str, folders: Sequence[str] = ("",), classes: Sequence[str] | N
     names: list[bytes] = []
     labels: list[int] = []
     for folder, there in found.items():
+        beside = list(_images(root, folder, deeper=False)) if classes else []
+        if beside:
+            _log.warning("left out, beside the folders of classes: %d images in %s", len(beside), below(root, folder))
         if missing := sorted(set(classes) - set(there)):
             raise FileNotFoundError(f"{below(root, folder)} has no folder for class {_some(missing)}")
         for label, name in enumerate(classes):
-            files = list(_images(root, os.path.join(folder, name), frozenset()))
+            files = list(_images(root, os.path.join(folder, name)))
             if not files:
                 raise ValueError(f"no images in {below(root, os.path.join(folder, name))}; {_read()}")
             names += files
             labels += [label] * len(files)
         if not classes:
-            files = list(_images(root, folder, frozenset()))
+            files = list(_images(root, folder))
             names += files
             labels += [-1] * len(files)
     if not names:
@@ -69,7 +78,7 @@ def same_classes(classes: Sequence[str], others: Sequence[str], here: str, there
         raise ValueError(f"{here} and {there} must hold the same classes, only one of them has {_some(differing)}")
 
 
-def class_names(path: str) -> list[str]:
+def classes_of(path: str) -> list[str]:
     """The first word on every line of a text file, such as ImageNet-100's list of WordNet ids."""
     with open(path, encoding="utf-8") as file:
         names = [words[0] for line in file if (words := line.split()) and not words[0].startswith("#")]
@@ -83,7 +92,9 @@ def _classes(root: str, folder: str) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[bytes]:
+def _images(
+    root: str, folder: str, *, deeper: bool = True, above: frozenset[Identity] = frozenset()
+) -> Iterator[bytes]:
     path = below(root, folder)
     status = os.stat(path)
     identity = status.st_dev, status.st_ino
@@ -94,7 +105,8 @@ def _images(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterat
     for entry in visible:
         name = os.path.join(folder, entry.name)
         if entry.is_dir():
-            yield from _images(root, name, above | {identity})
+            if deeper:
+                yield from _images(root, name, above=above | {identity})
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
             yield os.fsencode(name)
 

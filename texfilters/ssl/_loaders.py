@@ -36,7 +36,8 @@ class Shuffled(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.randperm(self.count, generator=generator_for(self.seed, self.epoch))
         whole = order[: len(self) * self.batch_size * self.processes]
-        yield from whole.view(len(self), self.processes, self.batch_size)[:, self.rank].tolist()
+        for batch in whole.view(len(self), self.processes, self.batch_size)[:, self.rank]:
+            yield batch.tolist()
 
 
 class InSequence(Sampler[list[int]]):
@@ -62,6 +63,8 @@ class Loader:
     Lightning asks for an iterator before it has said which epoch is to come, above all when a run is resumed; it then
     calls `set_epoch` of whatever bears the name `sampler`.
     """
+
+    batch_sampler = None  # where Lightning looks first whether what it validates with is shuffled
 
     def __init__(self, order: Order) -> None:
         self.sampler = order

@@ -127,7 +127,14 @@ class MomentumMethod(Method):
         super().__init__(recipe, seed)
         self._batch_idx = 0
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """Read by DDP. Queues are the same on all processes: their 32 MB need not be sent before every step."""
+        queues = [name for name, module in self.named_modules() if isinstance(module, Queue)]
+        return [f"{queue}.{buffer}" for queue in queues for buffer in ("entries", "oldest")]
+
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         for layer in self.modules():
             if isinstance(layer, SplitBatchNorm2d):
                 layer.splits = max(1, self.backbone.norm_splits // processes())
@@ -140,7 +147,6 @@ class MomentumMethod(Method):
         """For the permutations of this step."""
         return generator_for(self.seed, self.current_epoch, self._batch_idx)
 
-    def note(self, name: str, value: Tensor) -> None:
-        """Log a mean over the epoch; a loss that is computed without a trainer has no log."""
-        if self._trainer is not None:
-            self.log(name, value.detach(), on_step=False, on_epoch=True)
+    def log_mean(self, name: str, values: Tensor) -> None:
+        """The mean over an epoch of `[B]` or `[B, ...]`."""
+        self.log(name, values.detach().mean(), on_step=False, on_epoch=True, batch_size=len(values))

@@ -75,7 +75,7 @@ class BYOL(Method):
         self.hidden, self.dim = _check.whole("hidden", hidden, least=1), _check.whole("dim", dim, least=1)
         self.m = _check.probability("m", m)
         self.nonsemantic = _check.whole("nonsemantic", nonsemantic, least=0)
-        self.alpha = losses.checked_alpha(alpha)
+        self.alpha = _check.amount("alpha", alpha)
         whole = functools.partial(_check.whole, least=1)
         self.patch_size = None if patch_size is None else _check.span("patch_size", patch_size, whole)
         if views is None:

@@ -37,8 +37,8 @@ class ContextEncoder(Method):
         seed: as in `Method`.
         hole: "central", the middle square of half the side; "blocks", random squares of up to a quarter of the image in
             all; "region", a quarter of the image in any shape; see `texfilters.ssl.masks`.
-        overlap: the decoder paints this many pixels around the hole as well, which count ten times as much; 1 suits
-            images of 32 pixels.
+        overlap: the decoder paints this many pixels around the hole as well, which count ten times as much. None is 7
+            for the central hole, and 0 for others, as in the public code: what is around them is most of the image.
         adversarial: a, in [0, 1]; without it there is no discriminator.
 
     The hole is filled with zeros, which is the mean of normalized images. The discriminator learns at a tenth of the
@@ -64,13 +64,15 @@ class ContextEncoder(Method):
         recipe: Recipe | None = None,
         seed: int = 0,
         hole: Literal["central", "blocks", "region"] = "region",
-        overlap: int = 7,
+        overlap: int | None = None,
         adversarial: float = 0.001,
     ) -> None:
         super().__init__(recipe or Recipe("adam", lr=2e-4, momentum=0.5, weight_decay=0.0, schedule="constant"), seed)
         self.size = _check.whole("size", size, least=16)
         self.views = Views(self.size, jitter=0, gray=0) if views is None else views
         self.hole = _check.choice("hole", hole, tuple(_HOLES))
+        if overlap is None:
+            overlap = 7 if self.hole == "central" else 0
         self.overlap = _check.whole("overlap", overlap, least=0)
         self.adversarial = _check.probability("adversarial", adversarial)
         self.backbone = Backbone(backbone, small_images=small_images)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed
@@ -10,7 +11,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from texfilters import _check
-from texfilters.ssl._listing import Listing, below, class_names, listed, same_classes
+from texfilters.ssl._listing import Listing, below, classes_of, listed, same_classes
 from texfilters.ssl._loaders import FromFiles, FromTensors, InSequence, Loader, Order, Shuffled, resident
 from texfilters.ssl._method import Batch
 from texfilters.ssl._sources import Faults, Files
@@ -49,6 +50,10 @@ class ImageData(LightningDataModule):
             self.pretrains_on, lambda count: Shuffled(count, self.batch_size, self.seed, rank, processes)
         )
 
+    def val_dataloader(self) -> Loader | list[Any]:
+        """`labelled("val")` for methods that validate, which Lightning asks for; nothing where there are no such."""
+        return self.labelled("val") if self.classes and self._validates() else []
+
     def labelled(self, split: str) -> Loader:
         """Batches of all images of "train" or "val"."""
         _check.choice("split", split, ("train", "val"))
@@ -58,6 +63,10 @@ class ImageData(LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         self._resident.clear()
+
+    def _validates(self) -> bool:
+        """Whether there are images for `labelled("val")`."""
+        return True
 
     def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
         tensors = self._tensors(split)
@@ -88,8 +97,8 @@ class FolderData(ImageData):
     """Photos in folders, one a class.
 
     `root/train/<class>/...` and `root/val/<class>/...`, as ImageNet has them; or `root/<class>/...` to train on and
-    `val_root/<class>/...`; or, with `domains`, `root/<domain>/<class>/...`, as PACS has them. Images that lie in no
-    folder of a class, but in `root` itself, serve for pretraining; their label is -1.
+    `val_root/<class>/...`; or, with `domains`, `root/<domain>/<class>/...`, as PACS has them. A folder without folders,
+    whose images have no classes, serves for pretraining; their label is -1.
 
     Args:
         root: the folder.
@@ -101,8 +110,8 @@ class FolderData(ImageData):
         domains, val_domains: names of folders below `root`, of which there may be several each.
         classes: a text file whose lines begin with the names of the folders that are taken, in the order of their
             labels, such as ImageNet-100's list of WordNet ids; None takes all folders, sorted.
-        max_unreadable: up to this share of the files of a split may be damaged. They are skipped, logged and counted;
-            in training the next file by name takes the place of one.
+        max_unreadable: up to this share of the files of a split may be damaged. They are skipped, logged and counted,
+            by every process for itself; in training the next file by name takes the place of one.
         seed: of the order.
 
     JPEG, PNG, WebP, BMP, TIFF, PPM and GIF files are read, turned as EXIF says, made RGB of 8 bits.
@@ -154,7 +163,7 @@ class FolderData(ImageData):
     def _listing(self, split: str) -> Listing:
         if split not in self._listings:
             root, folders = self._folders(split)
-            chosen = None if self.class_file is None else class_names(self.class_file)
+            chosen = None if self.class_file is None else classes_of(self.class_file)
             listing = listed(root, folders, chosen)
             if split != "train":
                 same_classes(self._listing("train").classes, listing.classes, self._place("train"), self._place(split))
@@ -180,6 +189,11 @@ class FolderData(ImageData):
             return val, ("",)
         raise ValueError(f"{self.root} has no images to validate with: give val_root, or domains and val_domains")
 
+    def _validates(self) -> bool:
+        if self.val_root is not None or self.val_domains:
+            return True
+        return not self.domains and os.path.isdir(os.path.join(self.root, "val"))
+
     def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
         if self.resident:
             return super()._loader(split, order)
@@ -190,7 +204,8 @@ class FolderData(ImageData):
         faults, shuffled = self._faults[split], isinstance(order, Shuffled)
         files = Files(listing, self.side, faults.most, replaces=shuffled)
         pin = torch.cuda.is_available() and (self.trainer is None or self._device().type == "cuda")
-        workers = _cores() if self.workers is None else self.workers
+        processes = 1 if self.trainer is None else self.trainer.num_devices
+        workers = _cores(processes) if self.workers is None else self.workers
         return FromFiles(files, order, faults, workers, pin=pin, keeps=shuffled)
 
     def _read(self, split: str, device: torch.device) -> Batch:
@@ -274,7 +289,7 @@ def _on(device: torch.device, images: Tensor, labels: Tensor) -> Batch:
     return Batch(images.to(device), labels.long().to(device), sizes.to(device))
 
 
-def _cores() -> int:
-    """Of those that this process may use, its share, if Lightning or torchrun started several here."""
+def _cores(processes: int) -> int:
+    """For each of several processes here, of those that they may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_MOST_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    return max(1, min(_MOST_WORKERS, cores // processes))

@@ -57,7 +57,7 @@ class DenseCL(MomentumMethod):
         self.m = _check.probability("m", m)
         self.temperature = _check.positive("temperature", temperature, finite=True)
         self.weight = _check.probability("weight", weight)
-        self.views = views or Views(32 if small_images else 224)
+        self.views = Views(32 if small_images else 224) if views is None else views
         self.backbone = Backbone(backbone, small_images=small_images, norm_splits=norm_splits)
         width = self.backbone.map_dim
         if width is None:
@@ -83,8 +83,8 @@ class DenseCL(MomentumMethod):
         )
         self.queue.enqueue(gather(key))
         self.dense_queue.enqueue(gather(pooled))
-        self.note("global_loss", single)
-        self.note("dense_loss", dense)
+        self.log_mean("global_loss", single[None])
+        self.log_mean("dense_loss", dense[None])
         return (1 - self.weight) * single + self.weight * dense
 
     def settings(self) -> dict[str, Any]:

@@ -128,6 +128,8 @@ class Jigsaw(Method):
     def forward(self, tiles: Tensor) -> Tensor:
         """The logits of the orders, `[B, permutations]`."""
         each = tiles.flatten(0, 1)
+        if each.is_cuda:  # what cuDNN's convolutions are fastest in
+            each = each.contiguous(memory_format=torch.channels_last)
         if self.resize is not None:
             each = functional.interpolate(each, size=self.resize, mode="bilinear")
         return self.head(self.backbone(each).unflatten(0, tiles.shape[:2]).flatten(1))

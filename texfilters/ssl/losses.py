@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from texfilters import _check
 from texfilters._check._numbers import dtype_name, type_name
-from texfilters._check._transforms import real
 
 # So many logits, 64 MB of float32, are in memory at once: all of MoCo's 256 queries, and 256 of DenseCL's 12,544.
 _LOGITS_AT_ONCE = 2**24
@@ -59,7 +58,8 @@ def info_nce(
     """
     _pairs(query, key, nonsemantic)
     _embeddings("queue", queue, query, ("K", query.shape[1]))
-    alpha, temperature = checked_alpha(alpha), _check.positive("temperature", temperature, finite=True)
+    alpha = _check.amount("alpha", alpha)
+    temperature = _check.positive("temperature", temperature, finite=True)
     _check.flag("alpha_inside", alpha_inside)
     with torch.autocast(query.device.type, enabled=False):
         query, key, queue, nonsemantic = _same_dtype(query, key, queue, nonsemantic)
@@ -97,7 +97,7 @@ def byol(query: Tensor, key: Tensor, *, nonsemantic: Tensor | None = None, alpha
     arXiv:2110.14189.
     """
     _pairs(query, key, nonsemantic)
-    alpha = checked_alpha(alpha)
+    alpha = _check.amount("alpha", alpha)
     with torch.autocast(query.device.type, enabled=False):
         query, key, nonsemantic = _same_dtype(query, key, nonsemantic)
         loss = 2 - 2 * (query * key).sum(dim=1)
@@ -160,12 +160,6 @@ def _embeddings(name: str, value: Any, query: Tensor, shape: Sequence[int | str]
         raise ValueError(f"{name} must have shape [{', '.join(map(str, shape))}], got {tuple(value.shape)}")
     if value.device != query.device:
         raise ValueError(f"{name} must be on the query's device {query.device}, got {value.device}")
-
-
-def checked_alpha(alpha: Any) -> float:
-    if not 0 <= (value := real("alpha", alpha)) < math.inf:
-        raise ValueError(f"alpha must be finite and >= 0, got {value}")
-    return value
 
 
 def _same_dtype(*tensors: Any) -> Any:

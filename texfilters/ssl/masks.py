@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 BLOCKS = 8  # at most, in an image
-_CELL = 0.06  # cells of noise a pixel, as in the authors' code
+_NUMBERS = 0.06  # of noise a pixel each way, as in the authors' code
 
 
 def central(count: int, side: int, device: torch.device | str) -> Tensor:
@@ -34,9 +34,9 @@ def blocks(count: int, side: int, device: torch.device | str) -> Tensor:
 def region(count: int, side: int, device: torch.device | str) -> Tensor:
     """A quarter of the image in blobs of any shape: where smooth noise is lowest.
 
-    The noise is uniform in cells of about 17 pixels and bicubic between them.
+    The noise is of one number for about every 15 pixels each way, bicubic between them.
     """
-    cells = math.ceil(_CELL * side) + 1
+    cells = math.ceil(_NUMBERS * side) + 1
     noise = torch.rand(count, 1, cells, cells, device=device)
     noise = functional.interpolate(noise, size=(side, side), mode="bicubic").flatten(1)
     highest = noise.sort(1).values[:, side * side // 4, None]

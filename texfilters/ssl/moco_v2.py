@@ -12,7 +12,7 @@ from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._method import Batch
 from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, layout, shuffled, update
 from texfilters.ssl._recipe import Recipe
-from texfilters.ssl.losses import checked_alpha, info_nce
+from texfilters.ssl.losses import info_nce
 from texfilters.ssl.views import Views
 
 
@@ -79,10 +79,10 @@ class MoCoV2(MomentumMethod):
         self.m = _check.probability("m", m)
         self.temperature = _check.positive("temperature", temperature, finite=True)
         self.nonsemantic = _check.whole("nonsemantic", nonsemantic, least=0)
-        self.alpha, self.alpha_inside = checked_alpha(alpha), _check.flag("alpha_inside", alpha_inside)
+        self.alpha, self.alpha_inside = _check.amount("alpha", alpha), _check.flag("alpha_inside", alpha_inside)
         whole = functools.partial(_check.whole, least=1)
         self.patch_size = None if patch_size is None else _check.span("patch_size", patch_size, whole)
-        self.views = views or Views(32 if small_images else 224)
+        self.views = Views(32 if small_images else 224) if views is None else views
         self.backbone = Backbone(backbone, small_images=small_images, norm_splits=norm_splits)
         width = self.backbone.dim
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, _check.whole("dim", dim, 1)))
@@ -107,9 +107,9 @@ class MoCoV2(MomentumMethod):
             temperature=self.temperature,
         )
         self.queue.enqueue(gather(key))
-        self.note("similarity", (query * key).sum(dim=1).mean())
+        self.log_mean("similarity", (query * key).sum(dim=1))
         if nonsemantic is not None:
-            self.note("nonsemantic_similarity", (query[:, None] * nonsemantic).sum(dim=2).mean())
+            self.log_mean("nonsemantic_similarity", (query[:, None] * nonsemantic).sum(dim=2))
         return loss
 
     def settings(self) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._evaluation import centered
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
-from texfilters.ssl.views import CenterView, Views
+from texfilters.ssl.views import Views
 
 
 class Rotation(Method):
@@ -28,12 +29,11 @@ class Rotation(Method):
         backbone, small_images: as in `Backbone`.
         views: what is turned; None is `Views(128)`, or `Views(32)` with `small_images`, which crops, flips and
             suppresses.
-        center: makes the images of validation of `(images, sizes)`; None is a `CenterView` of the views' size, of whole
-            images.
         recipe: None is the study's.
         seed: of everything random in training.
 
-    Logs `accuracy`, the share of the copies whose turn was found, and in validation `val_loss` and `val_accuracy`.
+    Logs `accuracy`, the share of the copies whose turn was found, and in validation, if the data have a "val",
+    `val_loss` and `val_accuracy` of the images' middle.
     """
 
     def __init__(
@@ -42,14 +42,12 @@ class Rotation(Method):
         *,
         small_images: bool = False,
         views: Views | None = None,
-        center: nn.Module | None = None,
         recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
         study = Recipe("rmsprop", lr=1e-4, momentum=0.5, weight_decay=0.0, schedule="exponential", factor=0.95)
         super().__init__(recipe or study, seed)
         self.views = views or Views(32 if small_images else 128, scale=(0.08, 1.0), jitter=0.0, gray=0.0)
-        self.center = center or CenterView(self.views.size, share=1.0, mean=self.views.mean, std=self.views.std)
         self.backbone = Backbone(backbone, small_images=small_images)
         self.head = nn.Linear(self.backbone.dim, 4)
 
@@ -59,10 +57,9 @@ class Rotation(Method):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, _, sizes = batch
-        loss, accuracy = self._judged(self.center(images, sizes))
+        loss, accuracy = self._judged(centered(self.views.size, self.views.mean, self.views.std)(batch))
         values = {"val_loss": loss, "val_accuracy": accuracy}
-        self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(images))
+        self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(batch.images))
 
     def _judged(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and accuracy."""

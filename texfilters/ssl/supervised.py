@@ -11,9 +11,10 @@ from torch.nn import functional
 from texfilters import _check
 from texfilters.ssl import _checkpoint
 from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._evaluation import centered
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
-from texfilters.ssl.views import CenterView, Views
+from texfilters.ssl.views import Views
 from texfilters.transforms import AnisotropicDiffusion
 
 
@@ -36,8 +37,6 @@ class Supervised(Method):
         views: makes the suppressed images, and without its `suppress` the plain ones; None is `Views(224)`, or
             `Views(32)` with `small_images`, which crops, flips and diffuses. One whose `suppress` is None trains on
             plain images alone: the baseline.
-        center: makes the images of validation of `(images, sizes)`; None is a `CenterView` of the views' size, of the
-            whole images with `small_images`.
         doubled: every image comes plain and suppressed, each with a crop of its own, as in a data set of both: with
             half the batch and half the epochs a run has as many steps as usual. Otherwise a random half of the batch
             is suppressed.
@@ -46,10 +45,15 @@ class Supervised(Method):
         recipe: None is the paper's, with rates for twice the epochs unless `doubled`.
         seed: of everything random in training.
 
-    Logs `accuracy`, and in validation `val_loss`, `val_top1` and, of more than 5 classes, `val_top5`.
+    Logs `accuracy`, and in validation, if the data have a "val", `val_loss`, `val_top1` and, of more than 5 classes,
+    `val_top5` of the images' middle. Fine-tuning is a run of its own, here after the first:
+
+        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/both
+        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \
+            --model.fine_tune runs/both/last.ckpt --trainer.max_epochs 60 --data.batch_size 256
 
     Raises:
-        TypeError, ValueError: for a setting out of its range.
+        TypeError, ValueError: for a setting out of its range, a number of classes that is not the data's.
         FileNotFoundError, ValueError: for a checkpoint that is none, or of another method, backbone or number of
             classes.
     """
@@ -61,7 +65,6 @@ class Supervised(Method):
         classes: int,
         small_images: bool = False,
         views: Views | None = None,
-        center: nn.Module | None = None,
         doubled: bool = True,
         label_smoothing: float = 0.0,
         fine_tune: str | os.PathLike[str] | None = None,
@@ -78,12 +81,19 @@ class Supervised(Method):
             views = Views(size, scale=(0.08, 1.0), jitter=0.0, gray=0.0, suppress=suppress)
         self.views, self.plain_views = views, copy.deepcopy(views)
         self.plain_views.suppress = None
-        share = 1.0 if small_images else 224 / 256
-        self.center = center or CenterView(views.size, share=share, mean=views.mean, std=views.std)
         self.backbone = Backbone(backbone, small_images=small_images)
         self.head = nn.Linear(self.backbone.dim, self.classes)
         if fine_tune is not None:
             self._start_from(fine_tune)
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        if not data.classes:
+            raise ValueError("the data have no labels to train with: images must lie in folders, one a class")
+        if len(data.classes) != self.classes:
+            raise ValueError(f"classes must be {len(data.classes)}, as many as the data's, got {self.classes}")
 
     def loss(self, batch: Batch) -> Tensor:
         images, labels = self._seen(batch)
@@ -92,8 +102,8 @@ class Supervised(Method):
         return functional.cross_entropy(answers, labels, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels, sizes = batch
-        answers = self.head(self.backbone(self.center(images, sizes)))
+        images, labels = centered(self.views.size, self.views.mean, self.views.std)(batch), batch.labels
+        answers = self.head(self.backbone(images))
         values = {"val_loss": functional.cross_entropy(answers, labels), "val_top1": top(1, answers, labels)}
         if self.classes > 5:
             values["val_top5"] = top(5, answers, labels)

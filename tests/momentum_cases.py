@@ -2,8 +2,10 @@
 
 import torch
 from torch import nn
+from torch.nn.functional import normalize
 
 from texfilters.ssl import Batch
+from texfilters.ssl._norm import SplitBatchNorm2d
 
 
 class TinyBackbone(nn.Module):
@@ -24,6 +26,13 @@ class TinyBackbone(nn.Module):
         return self.maps(images).mean(dim=(2, 3))
 
 
+class NormedBackbone(TinyBackbone):
+    def __init__(self, name, *, small_images=False, norm_splits=1):
+        super().__init__(name, small_images=small_images, norm_splits=norm_splits)
+        for place in (1, 4):
+            self.features.insert(place, SplitBatchNorm2d(8, norm_splits))
+
+
 class TwoViews(nn.Module):
     """The images in [0, 1], then mirrored ones, then the images again."""
 
@@ -38,8 +47,21 @@ class TwoViews(nn.Module):
 
 
 def batch_of(count, side=16):
-    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
+    """Noise, each image's on a color of its own."""
+    color, noise = torch.randint(0, 128, (count, 3, 1, 1)), torch.randint(0, 128, (count, 3, side, side))
+    images = (color + noise).to(torch.uint8)
     return Batch(images, torch.full((count,), -1), torch.full((count, 2), float(side)))
+
+
+def told_apart(method, batch):
+    """How much more a query resembles its key than the keys of others, on average."""
+    queries, others = (method.views(batch.images, batch.sizes) for _ in range(2))
+    with torch.no_grad():
+        query = normalize(method.head(method.backbone(queries)), dim=1)
+        key = normalize(method.momentum_head(method.momentum_backbone(others)), dim=1)
+    similarity, count = query @ key.T, len(query)
+    own = similarity.diagonal().mean()
+    return (own - (similarity.sum() - similarity.trace()) / (count * (count - 1))).item()
 
 
 def shaken(module):

@@ -1,0 +1,53 @@
+"""Views of labelled images for the measurements of `texfilters.evaluate`."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texfilters.ssl._loaders import Loader, Shuffled
+from texfilters.ssl._method import Batch
+from texfilters.ssl.data import ImageData
+from texfilters.ssl.views import CenterView, Views
+
+View = Callable[[Batch], Tensor]
+
+
+Three = Sequence[float] | None  # for red, green and blue; None is ImageNet's
+
+
+def centered(size: int, mean: Three = None, std: Three = None, share: float | None = None) -> View:
+    """The middle of every image of a batch, normalized.
+
+    `share` as in `CenterView`; None is 224/256, or 1 where images are no larger than the view, as CIFAR-10's are.
+    """
+    numbers = _given(mean, std)
+
+    @functools.cache
+    def view(side: int, device: torch.device) -> CenterView:
+        kept = share if share is not None else 1.0 if side <= size else 224 / 256
+        return CenterView(size, share=kept, **numbers).to(device)
+
+    return lambda batch: view(batch[0].shape[-1], batch[0].device)(batch[0], batch[2])
+
+
+def cropped(size: int, mean: Three = None, std: Three = None) -> View:
+    """A random crop of at least 8 % of every image, flipped with probability 0.5, as linear classifiers train on."""
+    numbers = _given(mean, std)
+
+    @functools.cache
+    def view(device: torch.device) -> Views:
+        return Views(size, scale=(0.08, 1.0), jitter=0.0, gray=0.0, suppress=None, **numbers).to(device)
+
+    return lambda batch: view(batch[0].device)(batch[0], batch[2])
+
+
+def _given(mean: Three, std: Three) -> dict[str, Any]:
+    return {name: tuple(three) for name, three in (("mean", mean), ("std", std)) if three is not None}
+
+
+def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
+    """Batches of all labelled training images in another order each epoch; what fills no batch waits for another."""
+    return data._loader("train", lambda count: Shuffled(count, batch_size, seed))
