@@ -17,8 +17,6 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from texfilters.ssl import Method
 from texfilters.ssl._checkpoint import AtomicCheckpointIO, EveryEpoch, check, read
@@ -107,16 +105,7 @@ class Pretraining(LightningCLI):
 
     def fit(self) -> None:
         checkpoint = self._checkpoint()
-        if is_overridden("validation_step", self.model):
-            self.datamodule.val_dataloader = self._to_validate
         self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
-
-    def _to_validate(self) -> Any:
-        try:
-            return self.datamodule.labelled("val")
-        except ValueError as error:
-            rank_zero_info(f"no validation: {error}")
-            return []
 
     def _checkpoint(self) -> Path | None:
         """Where to go on from, looked at before anything is begun."""

@@ -32,9 +32,10 @@ class Method(LightningModule):
     """The base of all methods.
 
     A subclass sets `backbone`, the network whose weights are wanted, and defines `loss(batch)`, the scalar loss of a
-    step. All that it draws comes from torch's default generators, which are seeded anew before every epoch and step
-    with a function of `seed`, epoch, batch and rank: a run that is resumed at an epoch's beginning repeats the same
-    steps. A subclass that has hooks of its own calls those of this class in them.
+    step. All that it draws comes from torch's default generators, which are seeded anew before every step with a
+    function of `seed`, epoch, batch and rank: with data whose order is one of seed and epoch, as that of the data
+    modules here, a run that is resumed at an epoch's beginning repeats the same steps. A subclass that has hooks of its
+    own calls those of this class in them.
 
     A loss that is NaN or infinite stops the run with a FloatingPointError that names epoch and batch. The step is
     noted on the device and looked at every `log_every_n_steps`, before validation and before a checkpoint is saved, so
@@ -78,9 +79,6 @@ class Method(LightningModule):
                 rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
                 for group, base, rate in rates:
                     group["lr"] = base * rate(scheduler.last_epoch)
-
-    def on_train_epoch_start(self) -> None:
-        seed_everything_for(self.seed, self.current_epoch, -1, self.global_rank)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self._check_count(len(batch[0]))
@@ -189,5 +187,5 @@ class Method(LightningModule):
         splits = max((getattr(norm, "splits", 1) for norm in norms), default=1)
         if norms and images < 2 * splits:
             parts = f" in each of {splits} parts" if splits > 1 else ""
-            raise ValueError(f"batch_size must be at least 2{parts} for batch normalization, got {images}")
+            raise ValueError(f"batch normalization needs at least 2 images{parts}, got a batch of {images}")
         self._counted = images
