@@ -411,7 +411,7 @@ def test_a_file_in_another_format(tmp_path, small, call):
 
 def test_what_a_killed_run_on_a_file_has_left_is_removed_by_the_next(tmp_path, small, call):
     small.save(tmp_path / "a.png")
-    code = "import os\nfrom texfilters.cli import atomic\natomic.os.replace = lambda *names: os.kill(os.getpid(), 9)"
+    code = "import os\nfrom texfilters.cli import atomic\natomic.os.link = lambda *names: os.kill(os.getpid(), 9)"
     process = start("suppress", tmp_path / "a.png", tmp_path / "there" / "b.png", before=code)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
