@@ -369,7 +369,9 @@ def test_an_unlisted_folder_stops_the_job_that_is_to_stop(tmp_path, tree, call, 
     outcome = call("suppress", tree, tmp_path / "target", "--on-error", "stop")
     assert outcome.code == 1
     assert outcome.err == (
-        "nowhere: Permission denied\ntexfilters: stopped: at the first failure; the same command goes on from here\n"
+        "nowhere: Permission denied\n"
+        "texfilters: stopped: at the first failure; when that is mended, the same command goes on from here; "
+        "--on-error skip goes past it\n"
     )
     assert files_in(tmp_path / "target") == {MANIFEST}
 

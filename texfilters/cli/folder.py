@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from texfilters.cli import lock, manifest, work
-from texfilters.cli.job import Job, finish, prepare
+from texfilters.cli.job import AT_A_FAILURE, Job, finish, prepare
 from texfilters.cli.listing import Tree
 from texfilters.cli.manifest import Manifest, Record
 from texfilters.cli.messages import Refused, reason, shown
@@ -107,7 +107,7 @@ class _Mirror:
 
     def _stop_if_asked(self) -> None:
         if self._job.stop_at_failure:
-            raise work.Stop("at the first failure")
+            raise work.Stop(AT_A_FAILURE)
 
 
 def _as_it_is(records: list[Record], source: str, target: str) -> Record | None:
