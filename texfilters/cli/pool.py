@@ -33,7 +33,7 @@ from texfilters.cli.messages import reason
 
 _AHEAD = 2  # tasks at a worker: one at work, one that bridges the time in which the parent is busy with others
 _SHARE = 4  # a task is at most this part of what would be left for each worker
-_SOON = 0.01  # seconds that a worker may keep a record to itself
+_SOON = 0.025  # seconds that a worker may keep a record to itself
 _TASK = 8 * 1024  # characters, of three bytes at most, of the paths in a task of several; one more path may follow
 _DEATHS = 32  # in a row, and two a worker, without an answer between them: the fault is not that of the files
 
