@@ -4,6 +4,9 @@ A task is a list of files, and fewer of them towards the end, so that all worker
 each worker, so that none waits for the parent. A worker tells of several files at once where they take it a moment
 only: each message costs the parent, and the worker whose core it takes, as much as the accounts of five files.
 
+What a worker had at work when it died is tried again, file by file, as what is resumed: some of it may be done, and not
+told of. The second death is that of the file.
+
 Neither side can block the other: the tasks at a worker fit into the 200 kB that a pipe holds, so the parent never waits
 to send, and always comes back to listen.
 """
