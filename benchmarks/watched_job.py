@@ -35,7 +35,6 @@ class Watch:
 
 def run(source: Path, target: Path, images: int, flags: Sequence[str]) -> dict[str, Any]:
     """The whole command; `steady_s` is what all images take at its pace between the tenth and the last tenth."""
-    os.sync()  # or the system would write what was there before while this job is timed
     command = [sys.executable, "-m", "texfilters.cli", "suppress", os.fspath(source), os.fspath(target), *flags]
     watch, begun = Watch(), time.perf_counter()
     with tempfile.TemporaryFile() as output:
