@@ -62,6 +62,7 @@ class Pretraining(LightningCLI):
             subclass_mode_data=True,
             run=False,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
             # The data modules give every process its own images.
