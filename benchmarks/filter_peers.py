@@ -23,6 +23,10 @@ class Case:
     filter: Filter
     image: Tensor  # [B, C, H, W] in 0..255, uint8 or float32
 
+    @property
+    def random(self) -> bool:
+        return self.filter.random
+
     def described(self, peer: Peer) -> dict[str, Any]:
         output = [1 if self.filter.function == "rgb_to_gray" else self.filter.channels, *self.image.shape[2:]]
         return {

@@ -16,6 +16,7 @@ from torch import Tensor
 from peers import Peer, set_threads
 
 SHORTEST_SAMPLE = 0.03  # seconds; quicker calls are repeated within a sample
+FEWEST_DRAWS = 32  # calls within a sample, where each draws how much there is to do
 LONGEST_TURN = 3.0  # seconds for all samples of one contender; slower ones get fewer rounds
 HOPELESS = 4.0  # seconds a call; timed once, and with one thread only
 
@@ -26,6 +27,9 @@ class Case(Protocol):
     """What is computed on which image; compared by identity."""
 
     image: Tensor
+
+    @property
+    def random(self) -> bool: ...  # whether a call draws how much there is to do
 
     def described(self, peer: Peer) -> dict[str, Any]: ...  # what a row says of it
 
@@ -96,7 +100,7 @@ def _warmed_up(case: Case, peer: Peer, threads: int, truths: dict[Case, Tensor |
     if case not in truths:
         truths[case] = case.truth()
     facts |= case.errors(peer, output, truths[case])
-    repeats = max(1, math.ceil(SHORTEST_SAMPLE / first))
+    repeats = max(FEWEST_DRAWS if case.random else 1, math.ceil(SHORTEST_SAMPLE / first))
     fewest = 1 if first > HOPELESS else min(3, rounds)
     rounds = max(fewest, min(rounds, int(LONGEST_TURN / (first * repeats))))
     return Contender(peer, case, threads, run, facts, rounds, repeats)

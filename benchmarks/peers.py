@@ -23,6 +23,7 @@ class Case:
     option: int = 1
     coupling: str = "none"
     dtype: torch.dtype = torch.float32
+    random = False
 
     @property
     def ndim(self) -> int:

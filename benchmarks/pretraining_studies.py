@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NO_SUPPRESSION = ("--model.views.suppress=null",)
+_NO_SUPPRESSION = ("--model.views.suppress=none",)
 _PATCHES = (*_NO_SUPPRESSION, "--model.nonsemantic=1")
 
 # As MoCoV2's are compared in the papers: the method by itself, suppressed views, negatives made of patches.

@@ -10,7 +10,7 @@ Training and test images may differ in kind: --data.domains '[photo]' --data.val
 tests on sketches; --test_data is another data set with the same classes.
 
 Results go to --out as METHOD.json, METHOD.csv (accuracy by class), METHOD-confusion.csv and .png and, for what is
-trained, METHOD-curve.csv and .png.
+trained, METHOD-curve.csv and .png and METHOD.pth, its weights.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 import texfilters
 from texfilters import evaluate
-from texfilters.evaluate import Classification, Epoch, ProbeRecipe, figures
+from texfilters.evaluate import Classification, Epoch, Probe, ProbeRecipe, figures
 from texfilters.ssl import Backbone, load_backbone
 from texfilters.ssl._checkpoint import KEY, read
 from texfilters.ssl._evaluation import centered, cropped, shuffled
@@ -94,8 +94,8 @@ def arguments() -> ArgumentParser:
     return parser
 
 
-def measure(given: Namespace) -> tuple[dict[str, Any], Classification, tuple[Epoch, ...]]:
-    """The record of a measurement, the answers, and the curve of what was trained."""
+def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | None]:
+    """The record of a measurement, the answers, and what was trained for them."""
     data, tests = given.data, given.data if given.test_data is None else given.test_data
     if list(tests.classes) != list(data.classes):
         raise ValueError(f"test_data must have the classes of data, {list(data.classes)}, got {list(tests.classes)}")
@@ -113,17 +113,17 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, tuple[Epo
         return evaluate.features(network, batches, transform=center, device=device)
 
     settings: dict[str, Any] = {"size": size, "share": given.share}
-    curve: tuple[Epoch, ...] = ()
+    result: Probe | None = None
     if given.method in ("knn", "pixels"):
         (x, y), (tested, labels) = measured(train), measured(test)
         votes = evaluate.knn(x, y, tested, k=given.k, temperature=given.temperature, classes=classes)
         outcome = evaluate.classification(votes, labels)
         settings |= {"k": given.k, "temperature": given.temperature}
     else:
-        recipe = _recipe(given)
-        settings |= asdict(recipe) | {"seed": given.seed, "augment": given.augment, "standardize": given.standardize}
+        recipe, crops = _recipe(given), given.augment or given.method == "finetune"
+        settings |= asdict(recipe) | {"seed": given.seed, "augment": crops, "standardize": given.standardize}
         common: dict[str, Any] = {"classes": classes, "seed": given.seed, "on_epoch": _Progress(recipe.epochs)}
-        if given.method == "linear" and not given.augment:
+        if not crops:
             (x, y), (tested, labels) = measured(train), measured(test)
             result = evaluate.linear_probe(x, y, tested, labels, recipe, standardize=given.standardize, **common)
         else:
@@ -133,11 +133,12 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, tuple[Epo
             batches = shuffled(data, recipe.batch_size, given.seed)
             common |= {"transform": cropped(size, *normalization), "test_transform": center, "device": device}
             result = trains(network, batches, test, recipe, **common)
-        outcome, curve = result.test, result.curve
-    by_class = [None if accuracy != accuracy else accuracy for accuracy in outcome.by_class.tolist()]
+        outcome = result.test
+    by_class = [None if math.isnan(accuracy) else accuracy for accuracy in outcome.by_class.tolist()]
     record = {
         "method": given.method,
         "accuracy": outcome.accuracy,
+        "balanced_accuracy": outcome.balanced_accuracy,
         "top5": outcome.top5,
         "chance": 1 / classes,
         "train_images": train.sampler.count,
@@ -150,7 +151,7 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, tuple[Epo
         "precision": given.precision,
         "versions": {"texfilters": texfilters.__version__, "torch": torch.__version__},
     }
-    return record, outcome, curve
+    return record, outcome, result
 
 
 def _network(given: Namespace) -> tuple[Backbone, dict[str, Any]]:
@@ -206,24 +207,32 @@ class _Progress:
         print(f"{line:80}", end=end, file=sys.stderr, flush=True)
 
 
-def write(
-    out: Path, record: dict[str, Any], classes: list[str], outcome: Classification, curve: tuple[Epoch, ...]
-) -> None:
-    method, title = (
-        record["method"],
-        f"{record['method']}: {outcome.accuracy:.2%} of {len(outcome.answers)} test images",
-    )
+def write(out: Path, record: dict[str, Any], outcome: Classification, result: Probe | None) -> None:
+    method, classes = record["method"], list(record["by_class"])
+    title = f"{method}: {outcome.accuracy:.2%} of {len(outcome.answers)} test images"
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{method}.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
     counts = outcome.confusion.sum(1).tolist()
     rows = [[name, count, record["by_class"][name]] for name, count in zip(classes, counts, strict=True)]
-    _write_table(out / f"{method}.csv", ["class", "images", "accuracy"], [*rows, ["", sum(counts), outcome.accuracy]])
+    _write_table(
+        out / f"{method}.csv", ["class", "images", "accuracy"], [*rows, ["all", sum(counts), outcome.accuracy]]
+    )
     confusion = [[name, *row] for name, row in zip(classes, outcome.confusion.tolist(), strict=True)]
     _write_table(out / f"{method}-confusion.csv", ["class", *classes], confusion)
     figures.save(figures.confusion_matrix(outcome.confusion, classes, title), out / f"{method}-confusion.png")
-    if curve:
-        _write_table(out / f"{method}-curve.csv", ["epoch", *Epoch._fields], [[i, *e] for i, e in enumerate(curve, 1)])
-        figures.save(figures.training_curve(curve, title), out / f"{method}-curve.png")
+    if result is not None:
+        epochs = [[i, *epoch] for i, epoch in enumerate(result.curve, start=1)]
+        _write_table(out / f"{method}-curve.csv", ["epoch", *Epoch._fields], epochs)
+        figures.save(figures.training_curve(result.curve, title), out / f"{method}-curve.png")
+        torch.save(_weights(result.model) | {"classes": classes}, out / f"{method}.pth")
+    # Last: where it is, all the others are.
+    (out / f"{method}.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def _weights(model: nn.Module) -> dict[str, Any]:
+    if isinstance(model, nn.Sequential):
+        network, classifier = model
+        return {"backbone": network.network.state_dict(), "classifier": classifier.state_dict()}
+    return {"classifier": model.state_dict()}
 
 
 def _write_table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
@@ -243,15 +252,15 @@ def main(args: list[str] | None = None) -> None:
     except (ValueError, TypeError) as error:
         parser.error(str(error))
     try:
-        record, outcome, curve = measure(given)
+        record, outcome, result = measure(given)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"probe.py: error: {error}")
     record["data"] = {key: config[key].as_dict() for key in ("data", "test_data") if config[key] is not None}
-    write(out, record, list(given.data.classes), outcome, curve)
+    write(out, record, outcome, result)
     print(
         f"{record['method']}: {outcome.accuracy:.2%} (chance {record['chance']:.2%}) of {record['test_images']} images"
     )
-    if curve and curve[-1].train_loss > math.log(len(outcome.confusion)):
+    if result is not None and result.curve[-1].train_loss > math.log(len(outcome.confusion)):
         print("The loss is above that of a guess: a lower --lr may suit these features, or --standardize and --lr 0.1.")
     print(f"results: {there}")
 

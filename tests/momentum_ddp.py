@@ -3,6 +3,7 @@
 Started anew, since a process that has used CUDA cannot be forked, and forked from there, since one import is enough.
 """
 
+import importlib.util
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -83,6 +84,15 @@ class Saved(Callback):
         torch.save(result, self.folder / f"trainer{trainer.global_rank}.pt")
 
 
+def command():
+    """ssl/pretrain.py, which no package holds."""
+    path = Path(__file__).parent.parent / "ssl" / "pretrain.py"
+    spec = importlib.util.spec_from_file_location("pretrain", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def under_lightning(folder):
     moco_v2.Backbone = NormedBackbone
     torch.manual_seed(2)
@@ -96,9 +106,8 @@ def under_lightning(folder):
         max_epochs=2,
         logger=False,
         enable_checkpointing=False,
-        enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Saved(folder)],
+        callbacks=[Saved(folder), command().Bar()],
     )
     trainer.fit(method, loader)
 

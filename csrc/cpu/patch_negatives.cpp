@@ -19,12 +19,11 @@
 namespace texfilters {
 namespace {
 
-// `rows` pieces of `bytes` each, their strides in bytes.
-using CopyRectangle = void (*)(const char* source, int64_t source_y, char* target, int64_t target_y, int64_t bytes,
-                               int64_t rows);
+using CopyPieces = void (*)(const char* source, int64_t source_y, const int64_t* offsets, int64_t count, int64_t bytes,
+                            char* target, int64_t target_y);
 
-CopyRectangle rectangle_kernel(Isa isa) {
-  return TEXFILTERS_FOR_ISA(isa, copy_rectangle);
+CopyPieces pieces_kernel(Isa isa) {
+  return TEXFILTERS_FOR_ISA(isa, copy_pieces);
 }
 
 using torch::headeronly::ScalarType;
@@ -52,18 +51,16 @@ class Integers {
   bool wide_;
 };
 
-struct Place {
-  int64_t y, x;
-};
-
-// One result: the squares of its cells, row by row.
+// One result: where in a plane of the image the squares of its cells begin, in bytes, row by row.
 struct Tiling {
   int64_t size, columns;
-  std::vector<Place> places;
+  std::vector<int64_t> offsets;
 };
 
 std::vector<Tiling> tilings(const Tensor& image, const Tensor& patch_size, const Tensor& places) {
   const int64_t height = image.size(2), width = image.size(3);
+  const auto element = static_cast<int64_t>(image.element_size());
+  const int64_t bytes_y = image.stride(2) * element, bytes_x = image.stride(3) * element;
   const Integers sizes("patch_size", patch_size), origins("places", places);
   std::vector<Tiling> result;
   for (int64_t b = 0; b < patch_size.size(0); ++b) {
@@ -75,12 +72,12 @@ std::vector<Tiling> tilings(const Tensor& image, const Tensor& patch_size, const
       STD_TORCH_CHECK(cells <= places.size(2), "places must have ", cells, " cells for patch_size ", size, ", got ",
                       places.size(2));
       Tiling tiling{size, columns, {}};
-      tiling.places.reserve(cells);
+      tiling.offsets.reserve(cells);
       for (int64_t cell = 0; cell < cells; ++cell) {
-        const Place place{origins(b, i, cell, 0), origins(b, i, cell, 1)};
-        STD_TORCH_CHECK(place.y >= 0 && place.y <= height - size && place.x >= 0 && place.x <= width - size,
-                        "places must lie within the image, got (", place.y, ", ", place.x, ") for patch_size ", size);
-        tiling.places.push_back(place);
+        const int64_t y = origins(b, i, cell, 0), x = origins(b, i, cell, 1);
+        STD_TORCH_CHECK(y >= 0 && y <= height - size && x >= 0 && x <= width - size,
+                        "places must lie within the image, got (", y, ", ", x, ") for patch_size ", size);
+        tiling.offsets.push_back(y * bytes_y + x * bytes_x);
       }
       result.push_back(std::move(tiling));
     }
@@ -97,29 +94,32 @@ void run(const Tensor& image, const Tensor& output, const std::vector<Tiling>& a
   T* target = static_cast<T*>(output.mutable_data_ptr());
   const int64_t step_y = image.stride(2), step_x = image.stride(3);
   constexpr int64_t kBytes = sizeof(T);
-  const CopyRectangle copy = rectangle_kernel(current_isa());
-  const Bands bands(count, height, 0, 0.2 * kBytes * static_cast<double>(count) * static_cast<double>(height * width));
+  const CopyPieces copy = pieces_kernel(current_isa());
+  const Bands bands(count, height, 0, 0.05 * kBytes * static_cast<double>(count) * static_cast<double>(height * width));
   bands.run([&](int64_t, int64_t plane, int64_t begin, int64_t end) {
     const int64_t result = plane / channels, channel = plane % channels;
     const T* source = data + result / results * image.stride(0) + channel * image.stride(1);
     const Tiling& tiling = all[result];
-    // Square by square, not row by row: pieces of one length follow one another, which branches are predicted by.
-    for (int64_t y = begin, next; y < end; y = next) {
-      const int64_t cell_row = y / tiling.size;
-      next = std::min(end, (cell_row + 1) * tiling.size);
-      const Place* place = tiling.places.data() + cell_row * tiling.columns;
-      for (int64_t x = 0; x < width; x += tiling.size, ++place) {
-        const int64_t columns = std::min(tiling.size, width - x);
-        const T* from = source + (place->y + y - cell_row * tiling.size) * step_y + place->x * step_x;
-        T* to = target + (plane * height + y) * width + x;
-        if (step_x == 1) {
-          copy(reinterpret_cast<const char*>(from), step_y * kBytes, reinterpret_cast<char*>(to), width * kBytes,
-               columns * kBytes, next - y);
-          continue;
-        }
-        for (int64_t row = y; row < next; ++row, from += step_y, to += width) {
-          for (int64_t i = 0; i < columns; ++i) to[i] = from[i * step_x];
-        }
+    const int64_t size = tiling.size, before = tiling.columns - 1;
+    // Row by row, not square by square: what is written follows what was written before, and where the next row is read
+    // is known a row ahead. The last piece is shorter, and apart, so that branches can be predicted.
+    for (int64_t y = begin; y < end; ++y) {
+      const int64_t* offsets = tiling.offsets.data() + y / size * tiling.columns;
+      const char* from = reinterpret_cast<const char*>(source + y % size * step_y);
+      T* to = target + (plane * height + y) * width;
+      if (step_x == 1) {
+        const auto pieces = [&](int64_t first, int64_t count, int64_t columns) {
+          copy(from, step_y * kBytes, offsets + first, count, columns * kBytes,
+               reinterpret_cast<char*>(to + first * size), width * kBytes);
+        };
+        pieces(0, before, size);
+        pieces(before, 1, width - before * size);
+        continue;
+      }
+      for (int64_t x = 0; x < width; x += size, ++offsets) {
+        const T* piece = reinterpret_cast<const T*>(from + *offsets);
+        const int64_t columns = std::min(size, width - x);
+        for (int64_t i = 0; i < columns; ++i) to[x + i] = piece[i * step_x];
       }
     }
   });

@@ -140,8 +140,8 @@ def test_patches_are_of_the_querys_own_view():
     method = small(nonsemantic=2)
     seen = seen_by(method.target_backbone)
     method.loss(batch)
-    # Two keys, then two negatives of the first view and two of the second.
-    factors = [0.01, -0.02, 0.01, 0.01, -0.02, -0.02]
+    # The keys of the second view and of the first, then two negatives of the first and two of the second.
+    factors = [-0.02, 0.01, 0.01, 0.01, -0.02, -0.02]
     assert len(seen) == len(factors)
     for images, factor in zip(seen, factors, strict=True):
         torch.testing.assert_close(images, batch.images * factor)
@@ -217,17 +217,28 @@ def test_the_target_follows_every_step_of_the_optimizer(accumulated):
     assert (recorder.target[-1] - recorder.online[-1]).abs().max() > 1e-4
 
 
+def test_it_logs_how_similar_queries_are():
+    method, batch = moved(small(nonsemantic=2)), noise(5)
+    logged = {}
+    method.log = lambda name, value, **_: logged.update({name: value.item()})
+    loss = method.loss(batch).item()
+    assert logged.keys() == {"similarity", "nonsemantic_similarity"}
+    weighted = logged["similarity"] - 0.05 * logged["nonsemantic_similarity"]
+    assert loss == pytest.approx(2 * (2 - 2 * 0.05 - 2 * weighted), abs=1e-5)
+
+
 def test_a_few_steps_bring_the_views_together():
     method, batch = small(recipe=Recipe("sgd", lr=0.05)), noise(8)
     first = method.loss(batch).item()
     fit(method, [batch] * 15, 1)
+    method.trainer = None  # or it would log
     assert method.loss(batch).item() < 0.7 * first
     spread = normalize(method.target_projector(method.target_backbone(batch.images * 0.01)), dim=1).std(0)
     assert spread.mean() > 0.02  # not all to one point
 
 
 def test_a_batch_of_one_is_refused():
-    with pytest.raises(ValueError, match=r"at least 2 images.*got a batch of 1"):
+    with pytest.raises(ValueError, match="batch_size must be at least 2 for batch normalization, got 1"):
         fit(small(), [noise(1)], 1)
 
 

@@ -222,6 +222,18 @@ def test_the_loss_is_made_of_its_parts(monkeypatch):
     torch.testing.assert_close(loss, total)
 
 
+def test_validation_is_the_reconstruction_of_the_middle(monkeypatch):
+    method = ContextEncoder(**SMALL, hole="central").eval()
+    logged = {}
+    monkeypatch.setattr(method, "log", lambda name, value, **_: logged.update({name: value}))
+    images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
+    method.validation_step(batch(images), 0)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (method.views.mean, method.views.std))
+    x, hole = (images / 255 - mean) / std, masks.central(3, 32, "cpu")
+    expected = reconstruction(method(x * ~hole), x, weights(hole, 1))
+    torch.testing.assert_close(logged, {"val_reconstruction": expected}, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "lars"])
 def test_the_discriminator_learns_at_a_tenth_of_the_rate(optimizer, monkeypatch):
     recipe = Recipe(optimizer, lr=0.02, schedule="steps", milestones=(1,), warmup=0)
@@ -316,7 +328,7 @@ class TestUnderLightning:
         tag, *_ = events.Tags()["images"]
         assert tag == "painted"
         assert [event.step for event in events.Images(tag)] == [0, 1]
-        assert {"loss", "reconstruction", "adversarial", "discriminator"} <= set(events.Tags()["scalars"])
+        assert {"reconstruction", "adversarial", "discriminator"} <= set(events.Tags()["scalars"])
 
 
 @pytest.mark.parametrize(
@@ -326,7 +338,7 @@ class TestUnderLightning:
         ({"overlap": -1}, "overlap must be at least 0, got -1"),
         ({"adversarial": 1.5}, r"adversarial must lie in \[0, 1\], got 1.5"),
         ({"size": 15}, "size must be at least 16, got 15"),
-        ({"backbone": "vit_b_16", "small_images": False}, "vit_b_16 has no feature maps"),
+        ({"backbone": "shufflenet_v2_x0_5", "small_images": False}, "shufflenet_v2_x0_5 has no feature maps"),
         ({"backbone": "alexnet", "small_images": False}, "size is too small for alexnet, got 32: "),
         ({"small_images": False}, "size must leave maps of at least 2 x 2 of resnet18, got 32: 1 x 1"),
     ],

@@ -1,14 +1,11 @@
-"""Data modules: what is read, in which order, on how many processes, and what happens to files that are damaged."""
+"""Data modules: in which order, on how many processes, and what happens to files that are damaged."""
 
 import importlib.util
-import itertools
 import logging
-import os
 import pickle
 import shutil
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,44 +14,11 @@ for package in ("kornia", "lightning", "torchvision"):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 import jsonargparse  # noqa: E402
+from data_cases import CLASSES, epoch, flat, level, levels, tree  # noqa: E402
 from lightning import LightningModule, Trainer  # noqa: E402
-from PIL import Image, ImageOps  # noqa: E402
-from torchvision import datasets  # noqa: E402
-from torchvision.transforms.v2 import functional as tvf  # noqa: E402
 
-from texfilters.ssl import _decode  # noqa: E402
-from texfilters.ssl._listing import classes_of, listed  # noqa: E402
 from texfilters.ssl._loaders import InSequence, Shuffled  # noqa: E402
-from texfilters.ssl.data import CIFAR10Data, FolderData, STL10Data  # noqa: E402
-
-CLASSES = ("bird", "cat", "dog")
-
-
-def level(label, number):
-    """The gray level of a file, by which it is known again."""
-    return 10 + 60 * label + 10 * number
-
-
-def tree(root, classes=CLASSES, each=4, size=(12, 9)):
-    for label, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for number in range(each):
-            Image.new("RGB", size, (level(label, number),) * 3).save(root / name / f"{number}.png")
-    return root
-
-
-def levels(batch):
-    assert (batch.images == batch.images[:, :1, :1, :1]).all()
-    return batch.images[:, 0, 0, 0].tolist()
-
-
-def flat(lists):
-    return list(itertools.chain.from_iterable(lists))
-
-
-def epoch(loader, number=0):
-    loader.sampler.set_epoch(number)
-    return [levels(batch) for batch in loader]
+from texfilters.ssl.data import FolderData  # noqa: E402
 
 
 @pytest.fixture
@@ -64,162 +28,6 @@ def folder(tmp_path):
 
 def data(root, batch_size=4, **options):
     return FolderData(str(root), batch_size, **{"side": 8, "workers": 0} | options)
-
-
-class TestDecoding:
-    def read(self, image, path, side=8, **options):
-        image.save(path, **options)
-        return _decode.read(str(path), side)
-
-    @pytest.mark.parametrize(
-        ("mode", "suffix"),
-        [
-            *(("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("RGB", "png"), ("L", "png"), ("LA", "png")),
-            *(("RGBA", "png"), ("P", "png"), ("1", "png"), ("RGB", "webp"), ("RGB", "bmp"), ("CMYK", "tif")),
-            *(("RGB", "ppm"), ("L", "pgm"), ("P", "gif")),
-        ],
-    )
-    def test_any_mode_becomes_rgb(self, tmp_path, photo, mode, suffix):
-        image = tvf.to_pil_image(photo[:, :40, :60]).convert(mode)
-        found, size = self.read(image, tmp_path / f"a.{suffix}", 32)
-        assert (found.shape, found.dtype, size) == ((3, 32, 32), torch.uint8, (40, 60))
-        with Image.open(tmp_path / f"a.{suffix}") as again:
-            expected = tvf.pil_to_tensor(again.convert("RGB"))
-        assert torch.equal(found, tvf.resize(expected, [32, 32], antialias=True))
-
-    def test_16_bits(self, tmp_path):
-        fine = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
-        found, _ = self.read(Image.fromarray(fine), tmp_path / "a.png")
-        assert torch.equal(found, torch.from_numpy(np.rint(fine / 257).astype(np.uint8)).expand(3, -1, -1))
-
-    def test_a_palette_with_transparency(self, tmp_path, recwarn):
-        image = Image.new("P", (8, 8), 1)
-        image.putpalette([0, 0, 0, 200, 100, 50])
-        found, _ = self.read(image, tmp_path / "a.png", transparency=b"\x00\x80")
-        assert found[:, 0, 0].tolist() == [200, 100, 50]
-        assert not recwarn.list
-
-    def test_the_first_of_several_frames(self, tmp_path):
-        frames = [Image.new("L", (8, 8), gray) for gray in (30, 200)]
-        found, _ = self.read(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-        assert (found - 30).abs().max() <= 1
-
-    @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_upright(self, tmp_path, photo, orientation):
-        image = tvf.to_pil_image(photo[:, :32, :48])
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        found, size = self.read(image, tmp_path / "a.png", 16, exif=exif)
-        with Image.open(tmp_path / "a.png") as again:
-            expected = tvf.pil_to_tensor(ImageOps.exif_transpose(again))
-        assert size == tuple(expected.shape[1:]) == ((48, 32) if orientation > 4 else (32, 48))
-        assert torch.equal(found, tvf.resize(expected, [16, 16], antialias=True))
-
-    def test_exif_that_cannot_be_read_says_nothing(self, tmp_path, photo, recwarn):
-        image = tvf.to_pil_image(photo[:, :16, :16])
-        found, _ = self.read(image, tmp_path / "a.png", 16, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
-        assert torch.equal(found, photo[:, :16, :16])
-        assert not recwarn.list
-
-    def test_large_jpegs_are_decoded_smaller(self, tmp_path, photo, monkeypatch):
-        image = tvf.to_pil_image(photo)
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        decoded = []
-        resize = torch.nn.functional.interpolate
-
-        def watched(images, *sizes, **options):
-            decoded.append(tuple(images.shape[2:]))
-            return resize(images, *sizes, **options)
-
-        monkeypatch.setattr(_decode.functional, "interpolate", watched)
-        found, size = self.read(image, tmp_path / "a.jpg", 40, quality=95, exif=exif)
-        assert size == (320, 256)
-        assert decoded == [(80, 64)]  # a quarter of it, no smaller than 40
-        expected = tvf.resize(tvf.pil_to_tensor(ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg"))), [40, 40])
-        assert (found.int() - expected.int()).abs().float().mean() < 2
-
-    @pytest.mark.parametrize(
-        ("content", "why"),
-        [
-            (b"", "not an image"),
-            (b"no image at all", "not an image"),
-            (None, "No such file"),
-            ("half", "truncated"),
-            ("float", "mode F, whose range is unknown"),
-        ],
-    )
-    def test_unreadable(self, tmp_path, photo, content, why):
-        path = tmp_path / "a.jpg"
-        if content == "half":
-            tvf.to_pil_image(photo).save(path)
-            path.write_bytes(path.read_bytes()[:3000])
-        elif content == "float":
-            Image.new("F", (8, 8)).save(path, format="TIFF")
-        elif content is not None:
-            path.write_bytes(content)
-        with pytest.raises(_decode.Unreadable, match=why):
-            _decode.read(str(path), 8)
-
-
-class TestListing:
-    def test_by_names_alone(self, tmp_path, caplog):
-        for name in ("b/2.png", "b/10.JPG", "a/z/deep.webp", "a/.hidden.png", "a/note.txt", ".c/1.png", "beside.png"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        (tmp_path / "b" / "folder.png").mkdir()
-        os.symlink(tmp_path / "a", tmp_path / "a" / "z" / "loop")
-        os.symlink(tmp_path / "b" / "2.png", tmp_path / "a" / "link.png")
-        os.symlink(tmp_path / "nowhere", tmp_path / "a" / "broken.png")
-        found = listed(str(tmp_path))
-        assert caplog.messages == [f"left out, beside the folders of classes: 1 images in {tmp_path}"]
-        assert found.classes == ("a", "b")
-        assert found.names.tolist() == [b"a/link.png", b"a/z/deep.webp", b"b/10.JPG", b"b/2.png"]
-        assert found.labels.tolist() == [0, 0, 1, 1]
-        assert found.path(3) == str(tmp_path / "b" / "2.png")
-
-    def test_no_classes(self, tmp_path):
-        Image.new("L", (4, 4)).save(tmp_path / "b.png")
-        Image.new("L", (4, 4)).save(tmp_path / "a.png")
-        found = listed(str(tmp_path))
-        assert (found.classes, found.labels.tolist()) == ((), [-1, -1])
-
-    def test_classes_of_a_list(self, tmp_path, folder):
-        names = tmp_path / "names.txt"
-        names.write_text("# of ImageNet-100\ndog  a pet\n\nbird\n")
-        found = listed(str(folder), classes=classes_of(str(names)))
-        assert found.classes == ("dog", "bird")
-        assert found.names[[0, -1]].tolist() == [b"dog/0.png", b"bird/3.png"]
-        assert found.labels.tolist() == [0] * 4 + [1] * 4
-
-    def test_domains(self, tmp_path):
-        tree(tmp_path / "photo")
-        tree(tmp_path / "sketch", each=1)
-        found = listed(str(tmp_path), ["sketch", "photo"])
-        assert found.names.tolist()[:4] == [
-            b"sketch/bird/0.png",
-            b"sketch/cat/0.png",
-            b"sketch/dog/0.png",
-            b"photo/bird/0.png",
-        ]
-        assert found.labels.tolist() == [0, 1, 2, *[0] * 4, *[1] * 4, *[2] * 4]
-
-    def test_refused(self, tmp_path, folder):
-        with pytest.raises(FileNotFoundError, match="no-such"):
-            listed(str(tmp_path / "no-such"))
-        with pytest.raises(FileNotFoundError, match="has no folder for class fish"):
-            listed(str(folder), classes=["cat", "fish"])
-        with pytest.raises(ValueError, match="name a folder once, got cat several times"):
-            listed(str(folder), classes=["cat", "cat"])
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(ValueError, match=r"no images in .*empty.*; suffixes read are .*\.png"):
-            listed(str(tmp_path / "empty"))
-        (folder / "fish").mkdir()
-        with pytest.raises(ValueError, match=r"no images in .*fish"):
-            listed(str(folder))
-        (tmp_path / "names.txt").write_text("\n# nothing\n")
-        with pytest.raises(ValueError, match=r"names\.txt names no classes"):
-            classes_of(str(tmp_path / "names.txt"))
 
 
 class TestOrder:
@@ -329,6 +137,20 @@ class TestFolder:
         with pytest.raises(ValueError, match="there are no labels"):
             module.labelled("train")
 
+    def test_validation_where_there_is_something_to_validate_with(self, tmp_path, folder):
+        tree(tmp_path / "both" / "train")
+        tree(tmp_path / "both" / "val", each=2)
+        domains = {"domains": ["train"]}
+        for module, count in (
+            (data(tmp_path / "both"), 6),
+            (data(folder, val_root=tmp_path / "both" / "val"), 6),
+            (data(tmp_path / "both", **domains, val_domains=["val"]), 6),
+            (data(tmp_path / "both", **domains), 0),
+            (data(folder), 0),
+            (data(folder / "cat"), 0),
+        ):
+            assert sum(len(batch.images) for batch in module.val_dataloader()) == count
+
     def test_refused(self, tmp_path, folder):
         with pytest.raises(ValueError, match="has no images to validate with: give val_root"):
             data(folder).labelled("val")
@@ -414,6 +236,15 @@ class TestUnreadable:
         assert len(caplog.messages) == 2  # each of them once
         assert "cat/1.png (not an image" in " ".join(caplog.messages)
 
+    def test_several_in_a_row_in_one_batch(self, folder):
+        """Each of them is asked for and passed over several times, and counts once."""
+        for number in range(3):
+            (folder / "cat" / f"{number}.png").write_bytes(b"")
+        module = data(folder, 12, max_unreadable=0.25)
+        (batch,) = module.train_dataloader()
+        assert sorted(levels(batch))[4:8] == [level(1, 3)] * 4
+        assert len(module.unreadable) == 3
+
     @pytest.mark.parametrize("resident", [False, True])
     def test_left_out_of_what_is_labelled(self, damaged, resident):
         module = data(damaged, 5, max_unreadable=0.2, resident=resident)
@@ -470,56 +301,3 @@ def test_a_run_that_is_resumed_goes_on_in_the_same_order(tmp_path, folder, optio
     assert first + rest == whole
     orders = [[seen for number, _, seen in whole if number == e] for e in range(3)]
     assert orders == [epoch(data(folder, 5).train_dataloader(), e) for e in range(3)]
-
-
-class TestKnownSets:
-    @pytest.fixture(autouse=True)
-    def _any_files(self, monkeypatch):
-        monkeypatch.setattr(datasets.cifar, "check_integrity", lambda path, md5=None: os.path.isfile(path))
-        monkeypatch.setattr(datasets.STL10, "_check_integrity", lambda self: os.path.isdir(self._base()))
-        monkeypatch.setattr(
-            datasets.STL10, "_base", lambda self: os.path.join(self.root, self.base_folder), raising=False
-        )
-
-    def test_cifar(self, tmp_path):
-        base = tmp_path / "cifar-10-batches-py"
-        base.mkdir()
-        pixels = np.random.default_rng(0).integers(0, 256, (60, 3072), dtype=np.uint8)
-        names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
-        for i, name in enumerate(names):
-            part = {"data": pixels[10 * i : 10 * i + 10], "labels": [i] * 10}
-            (base / name).write_bytes(pickle.dumps(part))
-        (base / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a"] * 10}))
-        module = CIFAR10Data(str(tmp_path), 16)
-        train, val = (list(module.labelled(split)) for split in ("train", "val"))
-        assert torch.equal(torch.cat([b.images for b in train]), torch.from_numpy(pixels[:50]).view(-1, 3, 32, 32))
-        assert torch.cat([b.labels for b in train]).tolist() == [i // 10 for i in range(50)]
-        assert val[0].labels.tolist() == [5] * 10
-        assert val[0].sizes.tolist() == [[32, 32]] * 10
-        assert [len(batch.images) for batch in module.train_dataloader()] == [16] * 3
-        assert module.classes[3] == "cat"
-
-    def test_stl(self, tmp_path):
-        base = tmp_path / "stl10_binary"
-        base.mkdir()
-        counts = {"train": 6, "unlabeled": 9, "test": 4}
-        for i, (name, count) in enumerate(counts.items()):
-            np.full((count, 3 * 96 * 96), 50 * i, np.uint8).tofile(base / f"{name}_X.bin")
-            if name != "unlabeled":
-                np.arange(1, count + 1, dtype=np.uint8).tofile(base / f"{name}_y.bin")
-        (base / "class_names.txt").write_text("a\nb\n")
-        module = STL10Data(str(tmp_path), 5)
-        assert next(iter(module.labelled("train"))).labels.tolist() == [0, 1, 2, 3, 4]
-        assert next(iter(module.labelled("val"))).images.unique().tolist() == [100]
-        batches = list(module.train_dataloader())
-        assert [batch.images.shape for batch in batches] == [(5, 3, 96, 96)] * 3
-        grays = torch.cat([batch.images[:, 0, 0, 0] for batch in batches])
-        assert grays.sort().values.tolist() == [0] * 6 + [50] * 9
-        assert ((torch.cat([batch.labels for batch in batches]) == -1) == (grays == 50)).all()
-
-    @pytest.mark.parametrize("kind", [CIFAR10Data, STL10Data])
-    def test_what_is_missing_is_not_fetched_unasked(self, tmp_path, kind, monkeypatch):
-        for known in (datasets.CIFAR10, datasets.STL10):
-            monkeypatch.setattr(known, "download", lambda self: pytest.fail("fetched"))
-        with pytest.raises(RuntimeError, match="download=True"):
-            kind(str(tmp_path)).train_dataloader()

@@ -65,8 +65,7 @@ class TestTiles:
 
     def test_every_sample_and_tile_has_its_own_place_and_all_places_occur(self):
         tiles = cut(coordinates(400, 36), torch.arange(9).expand(400, 9), 12, 9)
-        corner = tiles[:, :, :2, 0, 0] % 12  # row and column have all of theirs in the first row and column
-        corner[:, :, 1] = tiles[:, :, 1, 0, 0] % 12
+        corner = tiles[:, :, :2, 0, 0] % 12  # row and column of the first pixel
         counts = torch.bincount((corner[..., 0] * 4 + corner[..., 1]).long().flatten(), minlength=16)
         assert len(counts) == 16
         assert counts.min() > 3600 / 16 * 0.75
@@ -194,6 +193,29 @@ def test_accuracy_is_that_of_the_labels(monkeypatch):
     method.loss(batch(torch.zeros(500, 3, 30, 30, dtype=torch.uint8)))
     torch.manual_seed(0)
     assert torch.isclose(logged["accuracy"], (torch.randint(9, (500,)) == 4).float().mean())
+
+
+def test_validation_is_of_puzzles_in_which_nothing_is_diffused(monkeypatch):
+    method = Jigsaw("resnet18", **SMALL, suppress_tiles=True).eval()
+    logged, seen = {}, []
+    monkeypatch.setattr(method, "log_dict", lambda values, **_: logged.update(values))
+
+    def forward(tiles):
+        seen.append(tiles)
+        return torch.eye(9)[2].expand(len(tiles), 9)
+
+    monkeypatch.setattr(method, "forward", forward)
+    _, image = slopes()
+    torch.manual_seed(0)
+    method.validation_step(batch(image.expand(200, 3, 30, 30)), 0)
+    torch.manual_seed(0)
+    labels = torch.randint(9, (200,))
+    assert torch.isclose(logged["val_accuracy"], (labels == 2).float().mean())
+    assert logged["val_loss"] > 1
+    slope = normalized(slopes()[0][:, :8, :8])  # the same at every place of a cell
+    likeness = torch.einsum("bnhw,thw->bnt", seen[0][:, :, 0], slope)
+    assert torch.equal(likeness.argmax(-1), method.permutations[labels])
+    assert likeness.amax(-1).min() > 0.99 * 63  # nothing is diffused
 
 
 def test_the_trunk_is_shared_and_sees_no_context():

@@ -122,9 +122,10 @@ class TestClassification:
         assert torch.equal(result.answers, scores.argmax(1))
 
     def test_a_class_without_images_has_no_accuracy(self):
-        by_class = classification(torch.eye(3)[:2], torch.tensor([0, 1])).by_class
-        assert by_class[:2].tolist() == [1, 1]
-        assert by_class[2].isnan()
+        result = classification(torch.eye(3)[[0, 1, 2, 2]], torch.tensor([0, 0, 1, 0]))
+        assert result.by_class[:2].tolist() == [pytest.approx(1 / 3), 0]
+        assert result.by_class[2].isnan()
+        assert result.balanced_accuracy == pytest.approx(1 / 6)
 
     def test_equal_scores_are_no_help(self):
         # The lowest class is the answer, and five of ten classes are the first five.

@@ -185,6 +185,17 @@ class TestInfoNCE:
             info_nce(query, key, queue, nonsemantic=nonsemantic)
         assert 4 * 8 <= max(kept) <= 4 * 2 * 8
 
+    def test_a_second_derivative_needs_a_queue_with_a_gradient(self):
+        query, key, queue, nonsemantic = drawn(batch=2, dim=3, length=4)
+        query.requires_grad_()
+
+        def loss(query, queue):
+            return info_nce(query, key, queue, nonsemantic=nonsemantic)
+
+        with pytest.raises(RuntimeError, match="info_nce is differentiable once where the queue is a constant"):
+            torch.autograd.grad(loss(query, queue), query, create_graph=True)
+        assert torch.autograd.gradgradcheck(loss, (query, queue.requires_grad_()))
+
     def test_many_queries_take_their_turns(self, monkeypatch):
         query, key, queue, _ = drawn(batch=7, length=50)
         query.requires_grad_()

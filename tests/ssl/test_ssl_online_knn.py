@@ -1,5 +1,7 @@
 """Measuring during training changes nothing of the training."""
 
+import math
+
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
@@ -41,7 +43,7 @@ def trained(folder, *callbacks, epochs=3, resume=None, workers=0):
     trainer = Trainer(
         max_epochs=epochs, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
-        callbacks=list(callbacks), use_distributed_sampler=False,
+        callbacks=list(callbacks), use_distributed_sampler=False, limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(method, data, ckpt_path=resume, weights_only=True)
     return method, trainer
@@ -67,7 +69,13 @@ class Watch(OnlineKNN):
         self.logged.append("knn" in trainer.callback_metrics)
 
 
-@pytest.mark.filterwarnings("ignore:.*LeafSpec", "ignore:Found .* module.s. in eval mode")
+@pytest.mark.filterwarnings(
+    "ignore:.*LeafSpec",
+    "ignore:Found .* module.s. in eval mode",
+    "ignore:Checkpoint directory",
+    "ignore:You passed in a .val_dataloader",
+    "ignore:Be aware that when using",
+)
 class TestOnlineKNN:
     def test_training_and_resuming_are_bitwise_undisturbed(self, folder, tmp_path):
         alone, _ = trained(folder)
@@ -101,6 +109,12 @@ class TestOnlineKNN:
         watch = Watch(every=2, k=200)  # of 12 images all vote
         trained(folder, watch, epochs=3)
         assert watch.logged == [False, True, True]
+
+    def test_a_loss_that_is_no_number_is_told_as_without_it(self, folder, monkeypatch):
+        # The weights are no numbers either by then, and features of them would be the first to be complained of.
+        monkeypatch.setattr(Noisy, "loss", lambda self, batch: Bare.loss(self, batch) * math.nan)
+        with pytest.raises(FloatingPointError, match="epoch 0"):
+            trained(folder, OnlineKNN(k=5))
 
     def test_what_it_needs(self, folder, tmp_path):
         class Other(LightningDataModule):

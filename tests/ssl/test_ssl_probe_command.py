@@ -71,6 +71,7 @@ def test_neighbors_of_another_domain(place, call):
     assert (record["train_images"], record["test_images"], record["chance"]) == (36, 18, pytest.approx(1 / 3))
     assert record["settings"] == {"size": 16, "share": None, "k": 9, "temperature": 0.3}
     assert record["network"]["method"] == "Bare"
+    assert record["balanced_accuracy"] == pytest.approx(sum(record["by_class"].values()) / 3)
     assert record["data"]["data"]["init_args"]["val_domains"] == ["sketch"]
     assert printed.out.startswith(f"knn: {expected.accuracy:.2%} (chance 33.33%) of 18 images\n")
     assert table(out / "knn-confusion.csv") == [
@@ -80,7 +81,7 @@ def test_neighbors_of_another_domain(place, call):
     rows = table(out / "knn.csv")
     assert rows[0] == ["class", "images", "accuracy"]
     assert {name: float(accuracy) for name, _, accuracy in rows[1:4]} == record["by_class"]
-    assert rows[4] == ["", "18", str(expected.accuracy)]
+    assert rows[4] == ["all", "18", str(expected.accuracy)]
     assert sorted(p.name for p in out.iterdir()) == ["knn-confusion.csv", "knn-confusion.png", "knn.csv", "knn.json"]
     with Image.open(out / "knn-confusion.png") as picture:
         assert len(picture.convert("L").getcolors()) > 20
@@ -100,6 +101,9 @@ def test_a_linear_classifier_and_its_curve(place, call):
         assert [float(value) for value in row] == pytest.approx([i, *epoch], rel=1e-3)
     assert printed.err.count("\n") == 4
     assert "epoch 4/4  lr 0.01  loss" in printed.err
+    weights = torch.load(out / "linear.pth", weights_only=True)
+    torch.testing.assert_close(weights["classifier"]["weight"], expected.model.weight)
+    assert weights["classes"] == CLASSES
     with Image.open(out / "linear-curve.png") as picture:
         assert picture.width > picture.height
 
@@ -109,7 +113,7 @@ def test_a_rate_that_is_too_high_is_remarked_upon(call):
     assert "a lower --lr may suit these features" in printed.out
 
 
-def test_crops_and_finetuning_go_through_the_network(call):
+def test_crops_and_finetuning_go_through_the_network(call, place):
     options = ("--epochs", 2, "--batch_size", 12, "--lr", 0.05)
     crops, _, _ = call("linear", "--augment", *options)
     again, _, _ = call("linear", "--augment", *options, "--overwrite")
@@ -118,6 +122,12 @@ def test_crops_and_finetuning_go_through_the_network(call):
     tuned, out, _ = call("finetune", *options, "--precision", "bfloat16")
     assert (tuned["settings"]["weight_decay"], tuned["precision"]) == (1e-4, "bfloat16")
     assert len(table(out / "finetune-curve.csv")) == 3
+    weights = torch.load(out / "finetune.pth", weights_only=True)
+    network = load_backbone(place / "last.ckpt")
+    before = network.model.conv1.weight.clone()
+    network.load_state_dict(weights["backbone"])
+    assert not torch.equal(network.model.conv1.weight, before)
+    assert weights["classifier"]["bias"].shape == (3,)
 
 
 def test_baselines(call, place):

@@ -259,7 +259,8 @@ class TestFromYaml:
         assert isinstance(views.suppress, transforms.RandomTextureSuppression)
 
     def test_suppression_switched_off(self):
-        assert self.parsed("    suppress: null\n").suppress is None
+        for nothing in ("null", "none"):
+            assert self.parsed(f"    suppress: {nothing}\n").suppress is None
         assert isinstance(self.parsed("    suppress: mixture\n").suppress, transforms.RandomTextureSuppression)
 
     def test_a_mixture_of_ones_own(self):
@@ -298,7 +299,7 @@ class TestFromYaml:
         ({"ratio": (0, 1)}, ValueError, "ratio must be > 0, got 0"),
         ({"std": (1, 0, 1)}, ValueError, "std must be positive and finite, got 0"),
         ({"mean": (0.5,)}, ValueError, "mean must have one number for each of 3 channels, got 1"),
-        ({"suppress": "none"}, ValueError, "suppress must be one of 'mixture', got 'none'"),
+        ({"suppress": "off"}, ValueError, "suppress must be one of 'mixture', 'none', got 'off'"),
         ({"blur_sigma": (-1, 1)}, ValueError, "sigma must be >= 0, got -1"),
     ],
 )

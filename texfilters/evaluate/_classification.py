@@ -29,6 +29,11 @@ class Classification:
         """Accuracy on the images of each class, float64 `[C]`; NaN for a class without images."""
         return self.confusion.diagonal() / self.confusion.sum(1).double()
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of `by_class` over the classes that have images."""
+        return self.by_class.nanmean().item()
+
 
 @torch.no_grad()
 def classification(scores: Tensor, labels: Tensor) -> Classification:

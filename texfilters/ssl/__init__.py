@@ -17,6 +17,7 @@ from texfilters.ssl.data import CIFAR10Data, FolderData, STL10Data
 from texfilters.ssl.dense_cl import DenseCL
 from texfilters.ssl.jigsaw import Jigsaw
 from texfilters.ssl.moco_v2 import MoCoV2
+from texfilters.ssl.online_knn import OnlineKNN
 from texfilters.ssl.rotation import Rotation
 from texfilters.ssl.supervised import Supervised
 from texfilters.ssl.views import Views
@@ -32,6 +33,7 @@ __all__ = [
     "Jigsaw",
     "Method",
     "MoCoV2",
+    "OnlineKNN",
     "Recipe",
     "Rotation",
     "STL10Data",

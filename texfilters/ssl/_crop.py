@@ -64,8 +64,8 @@ def resampled(images: Tensor, boxes: Tensor, size: int, flipped: Tensor | None =
     mirrored = along if flipped is None else torch.where(flipped[:, None], 1 - along, along)
     top, left, height, width = (boxes * side).unsqueeze(2).unbind(1)  # [B, 1], in pixels
     y, x = (_within(start, length, at) for start, length, at in ((top, height, along), (left, width, mirrored)))
-    y, x = (2 / side * axis - 1 for axis in (y, x))
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), 3).float()  # [B, h, w, 2]
+    y, x = ((2 / side * axis - 1).float() for axis in (y, x))
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), 3)  # [B, h, w, 2]
     pixels = images.float().div_(255)
     views = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return functional.avg_pool2d(views, finer) if finer > 1 else views

@@ -33,7 +33,7 @@ def read(path: str | bytes, side: int) -> tuple[Tensor, tuple[int, int]]:
     """
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of EXIF, mostly; what cannot be read raises
+            warnings.simplefilter("ignore")  # of EXIF, mostly, and of arrays that may not be written to
             return _squashed(file.read(), side)
     except Exception as error:  # decoders raise whatever they like
         raise Unreadable(_reason(error)) from error
@@ -77,7 +77,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
         raise ValueError(f"mode {image.mode}, whose range is unknown")
     if image.mode == "P" and image.has_transparency_data:
         image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _reason(error: Exception) -> str:

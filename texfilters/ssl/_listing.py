@@ -39,37 +39,30 @@ def listed(root: str, folders: Sequence[str] = ("",), classes: Sequence[str] | N
 
     Raises:
         FileNotFoundError: for a folder that is missing.
-        ValueError: if there are no images at all, none in a class, or not the same classes in all folders.
+        ValueError: for a class without images, or not the same classes in all folders.
     """
-    folders = [folder.strip("/") for folder in folders]
     found = {folder: _classes(root, folder) for folder in folders}
     if classes is None:
-        first = folders[0]
+        first, *others = found
         classes = found[first]
-        for folder in folders[1:]:
+        for folder in others:
             same_classes(classes, found[folder], below(root, first), below(root, folder))
     elif repeated := sorted({name for name in classes if list(classes).count(name) > 1}):
         raise ValueError(f"classes must name a folder once, got {_some(repeated)} several times")
     names: list[bytes] = []
     labels: list[int] = []
     for folder, there in found.items():
-        beside = list(_images(root, folder, deeper=False)) if classes else []
-        if beside:
-            _log.warning("left out, beside the folders of classes: %d images in %s", len(beside), below(root, folder))
         if missing := sorted(set(classes) - set(there)):
             raise FileNotFoundError(f"{below(root, folder)} has no folder for class {_some(missing)}")
-        for label, name in enumerate(classes):
-            files = list(_images(root, os.path.join(folder, name)))
+        if classes and (beside := len(list(_images(root, folder, deeper=False)))):
+            _log.warning("left out, beside the folders of classes: %d images in %s", beside, below(root, folder))
+        parts = [(label, os.path.join(folder, name)) for label, name in enumerate(classes)] or [(-1, folder)]
+        for label, part in parts:
+            files = list(_images(root, part))
             if not files:
-                raise ValueError(f"no images in {below(root, os.path.join(folder, name))}; {_read()}")
+                raise ValueError(f"no images in {below(root, part)}; suffixes read are {' '.join(sorted(SUFFIXES))}")
             names += files
             labels += [label] * len(files)
-        if not classes:
-            files = list(_images(root, folder))
-            names += files
-            labels += [-1] * len(files)
-    if not names:
-        raise ValueError(f"no images in {' and '.join(below(root, folder) for folder in folders)}; {_read()}")
     return Listing(root, np.array(names), np.array(labels, dtype=np.int64), tuple(classes))
 
 
@@ -117,7 +110,3 @@ def below(root: str, folder: str) -> str:
 
 def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _read() -> str:
-    return f"suffixes read are {' '.join(sorted(SUFFIXES))}"

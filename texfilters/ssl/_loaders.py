@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from texfilters.ssl._crop import sent
 from texfilters.ssl._method import Batch
 from texfilters.ssl._seeds import generator_for
-from texfilters.ssl._sources import Faults, Files
+from texfilters.ssl._sources import Files
 
 
 class Shuffled(Sampler[list[int]]):
@@ -79,9 +79,9 @@ class Loader:
 class FromFiles(Loader):
     """Decoded by workers."""
 
-    def __init__(self, files: Files, order: Order, faults: Faults, workers: int, *, pin: bool, keeps: bool) -> None:
+    def __init__(self, files: Files, order: Order, workers: int, *, pin: bool, keeps: bool) -> None:
         super().__init__(order)
-        self.faults = faults
+        self.faults = files.faults
         self.loader: DataLoader[Any] = DataLoader(
             files,
             batch_sampler=order,

@@ -22,7 +22,6 @@ class Faults:
 
     def __init__(self, listing: Listing, max_unreadable: float) -> None:
         self.listing, self.max_unreadable = listing, max_unreadable
-        self.most = int(max_unreadable * len(listing))
         self.reasons: dict[str, str] = {}  # by path
 
     def count(self, failures: Iterable[Failure]) -> None:
@@ -32,7 +31,7 @@ class Faults:
             if path not in self.reasons:
                 self.reasons[path] = reason
                 _log.warning("skipped, cannot be read: %s (%s)", path, reason)
-        if len(self.reasons) > self.most:
+        if self.are_too_many(len(self.reasons)):
             some = [f"{path} ({reason})" for path, reason in list(self.reasons.items())[:_SHOWN]]
             raise RuntimeError(
                 f"{len(self.reasons)} of {len(self.listing)} images cannot be read, more than the share "
@@ -40,44 +39,44 @@ class Faults:
                 + (", ..." if len(self.reasons) > _SHOWN else "")
             )
 
+    def are_too_many(self, count: int) -> bool:
+        return count / len(self.listing) > self.max_unreadable
+
 
 class Files(Dataset):
     """A listing's images by lists of their numbers, each list a batch, with what could not be read on the way.
 
     Where `replaces`, the next image that can be read, by number, takes the place of one that cannot, so that a batch
-    is as large as was asked for and the same every time; else it is left out.
+    is as large as was asked for and the same every time; else it is left out. A batch that falls short nevertheless
+    comes with more failures than there may be.
     """
 
-    def __init__(self, listing: Listing, side: int, most: int, *, replaces: bool) -> None:
-        self.listing, self.side, self.most, self.replaces = listing, side, most, replaces
+    def __init__(self, faults: Faults, side: int, *, replaces: bool) -> None:
+        self.faults, self.side, self.replaces = faults, side, replaces
 
     def __len__(self) -> int:
-        return len(self.listing)
+        return len(self.faults.listing)
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Batch, list[Failure]]:
         images = torch.empty(len(indices), 3, self.side, self.side, dtype=torch.uint8)
-        sizes = torch.ones(len(indices), 2)
-        labels = torch.full((len(indices),), -1)
-        failures: list[Failure] = []
+        labels, sizes = torch.empty(len(indices), dtype=torch.int64), torch.empty(len(indices), 2)
+        failures: dict[int, str] = {}
         filled = 0
         for index in indices:
-            found = self._readable(index, failures)
-            if found is None:
-                continue
-            images[filled], sizes[filled], labels[filled] = found
-            filled += 1
-        return Batch(images[:filled], labels[:filled], sizes[:filled]), failures
+            found = self._read(index, failures)
+            while found is None and self.replaces and not self.faults.are_too_many(len(failures)):
+                index = (index + 1) % len(self)
+                found = self._read(index, failures)
+            if found is not None:
+                images[filled], size = found
+                labels[filled], sizes[filled] = int(self.faults.listing.labels[index]), torch.tensor(size)
+                filled += 1
+        return Batch(images[:filled], labels[:filled], sizes[:filled]), list(failures.items())
 
-    def _readable(self, index: int, failures: list[Failure]) -> tuple[Tensor, Tensor, int] | None:
-        # Beyond `most` the loop that counts them stops the run.
-        while len(failures) <= self.most:
+    def _read(self, index: int, failures: dict[int, str]) -> tuple[Tensor, tuple[int, int]] | None:
+        if index not in failures:
             try:
-                image, size = _decode.read(self.listing.path(index), self.side)
+                return _decode.read(self.faults.listing.path(index), self.side)
             except _decode.Unreadable as error:
-                failures.append((index, str(error)))
-                if not self.replaces:
-                    return None
-                index = (index + 1) % len(self.listing)
-            else:
-                return image, torch.tensor(size), int(self.listing.labels[index])
+                failures[index] = str(error)
         return None

@@ -90,13 +90,14 @@ class BYOL(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         views = [make(batch.images, batch.sizes) for make in (self.views, self.second_views)]
-        queries = [self._query(view) for view in views]
-        keys = [self._key(view) for view in views]
-        total = torch.zeros((), device=self.device)
-        for query, key, view in zip(queries, reversed(keys), views, strict=True):
-            nonsemantic = self._nonsemantic_keys(view) if self.nonsemantic else None
-            total = total + losses.byol(query, key, nonsemantic=nonsemantic, alpha=self.alpha)
-        return total
+        query = torch.cat([self._query(view) for view in views])
+        key = torch.cat([self._key(view) for view in reversed(views)])
+        nonsemantic = torch.cat([self._nonsemantic_keys(view) for view in views]) if self.nonsemantic else None
+        self._log_mean("similarity", (query * key).sum(dim=1))
+        if nonsemantic is not None:
+            self._log_mean("nonsemantic_similarity", (query[:, None] * nonsemantic).sum(dim=2))
+        # The mean is over both views, the paper's loss their sum.
+        return 2 * losses.byol(query, key, nonsemantic=nonsemantic, alpha=self.alpha)
 
     def settings(self) -> dict[str, Any]:
         names = ("hidden", "dim", "m", "nonsemantic", "alpha", "patch_size")
@@ -109,6 +110,10 @@ class BYOL(Method):
         m = target_momentum(self.m, step, steps)
         update(self.backbone, self.target_backbone, m)
         update(self.projector, self.target_projector, m)
+
+    def _log_mean(self, name: str, values: Tensor) -> None:
+        """The mean over an epoch of `[2 B, ...]`."""
+        self.log(name, values.detach().mean(), on_step=False, on_epoch=True, batch_size=len(values) // 2)
 
     def _query(self, images: Tensor) -> Tensor:
         return normalize(self.predictor(self.projector(self.backbone(images))).float(), dim=1)

@@ -1,5 +1,6 @@
 """Context encoders: what is in the hole of an image?"""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 from texfilters import _check
 from texfilters.ssl import masks
 from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._evaluation import centered
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._painting import decoder, discriminator
 from texfilters.ssl._recipe import Recipe
@@ -24,7 +26,8 @@ class ContextEncoder(Method):
     """An encoder and a decoder that paint what is missing from an image.
 
     The loss is `(1 - a) reconstruction + a adversarial`, with a = `adversarial`; the discriminator's own comes to it.
-    Logs all three. TensorBoard gets pictures after every epoch: images with their holes, painted, whole.
+    Logs all three, and in validation, if the data have a "val", `val_reconstruction` of the images' middle. TensorBoard
+    gets pictures after every epoch: images with their holes, painted, whole.
 
     Args:
         backbone: the encoder, a network of `Backbone` with maps. AlexNet's are 6 x 6 x 256 of 227 x 227 pixels; its
@@ -84,20 +87,30 @@ class ContextEncoder(Method):
         images = self.views(batch.images, batch.sizes)
         if images.shape[-2:] != (self.size, self.size):
             raise ValueError(f"views must have {self.size} x {self.size} pixels, got {tuple(images.shape[-2:])}")
-        hole = _HOLES[self.hole](len(images), self.size, images.device)
-        painted = self(images.masked_fill(hole, 0.0))
-        self._pictures = _shown(images, painted, hole)
-        weight = weights(hole, self.overlap)
+        painted, weight = self._painted(images)
         loss = reconstruction(painted, images, weight)
-        self.log("reconstruction", loss.detach())
+        self.log("reconstruction", loss.detach(), batch_size=len(images))
         if self.discriminator is None:
             return loss
         elsewhere = weight == 0
         fooled, told = adversarial(
             self.discriminator, images.masked_fill(elsewhere, 0.0), painted.masked_fill(elsewhere, 0.0)
         )
-        self.log_dict({"adversarial": fooled.detach(), "discriminator": told.detach()})
+        values = {"adversarial": fooled.detach(), "discriminator": told.detach()}
+        self.log_dict(values, batch_size=len(images))
         return (1 - self.adversarial) * loss + self.adversarial * fooled + told
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        images = centered(self.size, *self._normalization())(batch)
+        painted, weight = self._painted(images)
+        self.log("val_reconstruction", reconstruction(painted, images, weight), batch_size=len(images))
+
+    def _painted(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The images painted through holes of their own, and what their pixels count."""
+        hole = _HOLES[self.hole](len(images), self.size, images.device)
+        painted = self(images.masked_fill(hole, 0.0))
+        self._pictures = _shown(images, painted, hole)
+        return painted, weights(hole, self.overlap)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images painted by what is seen in images with holes, `[B, 3, size, size]`."""
@@ -127,11 +140,15 @@ class ContextEncoder(Method):
         super().on_train_epoch_end()
         if self._pictures is None:
             return
-        mean, std = torch.tensor([getattr(self.views, "mean", [0.0] * 3), getattr(self.views, "std", [1.0] * 3)])
+        mean, std = torch.tensor(self._normalization())[..., None, None]
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
-                pictures = (self._pictures.cpu() * std[:, None, None] + mean[:, None, None]).clamp_(0, 1)
+                pictures = (self._pictures.cpu() * std + mean).clamp_(0, 1)
                 logger.experiment.add_images("painted", pictures, self.current_epoch)
+
+    def _normalization(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and deviation that the views are normalized by; those that say nothing are taken to be in [0, 1]."""
+        return getattr(self.views, "mean", (0.0,) * 3), getattr(self.views, "std", (1.0,) * 3)
 
 
 def weights(hole: Tensor, overlap: int) -> Tensor:

@@ -200,13 +200,12 @@ class FolderData(ImageData):
         return self._from_files(split, order(len(self._listing(split))))
 
     def _from_files(self, split: str, order: Order) -> FromFiles:
-        listing = self._listing(split)
         faults, shuffled = self._faults[split], isinstance(order, Shuffled)
-        files = Files(listing, self.side, faults.most, replaces=shuffled)
+        files = Files(faults, self.side, replaces=shuffled)
         pin = torch.cuda.is_available() and (self.trainer is None or self._device().type == "cuda")
         processes = 1 if self.trainer is None else self.trainer.num_devices
         workers = _cores(processes) if self.workers is None else self.workers
-        return FromFiles(files, order, faults, workers, pin=pin, keeps=shuffled)
+        return FromFiles(files, order, workers, pin=pin, keeps=shuffled)
 
     def _read(self, split: str, device: torch.device) -> Batch:
         count = len(self._listing(split))

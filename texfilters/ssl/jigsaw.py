@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from texfilters import _check
 from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._evaluation import centered
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.permutations import permutations as orders
@@ -22,7 +23,8 @@ class Jigsaw(Method):
     """Tiles of an image in one of many orders, which the network is to tell.
 
     One trunk sees every tile for itself; its features are joined, go through fc7 and a linear layer, and cross-entropy
-    compares with the number of the order. Logs `accuracy`.
+    compares with the number of the order. Logs `accuracy`, and in validation, if the data have a "val", `val_loss` and
+    `val_accuracy` of puzzles of the images' middle.
 
     Args:
         backbone: the trunk: a torchvision model, or "context_free", with tiles resized to 75 pixels.
@@ -111,17 +113,30 @@ class Jigsaw(Method):
         self.register_buffer("_std", torch.tensor(getattr(views, "std", (1.0,) * 3))[:, None, None], persistent=False)
 
     def loss(self, batch: Batch) -> Tensor:
-        images = self.views(batch.images, batch.sizes)
+        loss, accuracy = self._judged(self.views(batch.images, batch.sizes))
+        self.log("accuracy", accuracy, batch_size=len(batch.images))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        size = math.isqrt(self.permutations.shape[1]) * self.cell
+        view = centered(size, self._mean.flatten().tolist(), self._std.flatten().tolist())
+        loss, accuracy = self._judged(view(batch))
+        self.log_dict({"val_loss": loss, "val_accuracy": accuracy}, batch_size=len(batch.images))
+
+    def _judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy."""
         labels = torch.randint(len(self.permutations), (len(images),), device=images.device)
         logits = self(self.puzzles(images, labels))
-        self.log("accuracy", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
-        return functional.cross_entropy(logits, labels)
+        return functional.cross_entropy(logits, labels), (logits.detach().argmax(1) == labels).float().mean()
 
     @torch.no_grad()
     def puzzles(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Tiles `[B, n, 3, tile, tile]` of windows `[B, 3, side, side]`, in the orders of the labels."""
+        """Tiles `[B, n, 3, tile, tile]` of windows `[B, 3, side, side]`, in the orders of the labels.
+
+        In evaluation mode none is diffused.
+        """
         tiles = cut(images, self.permutations[labels], self.cell, self.tile, self.jitter)
-        if self.suppress is not None:
+        if self.suppress is not None and self.training:
             tiles = self.suppress(tiles * self._std + self._mean)
         return normalized(tiles)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from texfilters import _check
@@ -44,13 +44,14 @@ def info_nce(
 
     Returns:
         The mean over the batch, a 0-d tensor; float32, under autocast as well, or float64 if an argument is.
-        Differentiable in every tensor. One that needs no gradient costs none: the gradient to the query is then made
-        along with the loss, so that neither the logits nor the queue are kept for it, and the queue may change before
-        the backward pass. A second derivative needs a queue that requires a gradient.
+        Differentiable in every tensor. A queue that requires no gradient is a constant: the gradient to the query is
+        made along with the loss, so that neither the logits nor the queue are kept for it, and the queue may change
+        before the backward pass.
 
     Raises:
         TypeError: for embeddings that are no floating point tensors, or a number of a wrong type.
         ValueError: for shapes or devices that do not fit, alpha < 0, temperature <= 0.
+        RuntimeError: for a second derivative while the queue is a constant.
 
     Source: van den Oord et al. 2018, arXiv:1807.03748; with a queue, He et al. 2020, "Momentum Contrast for
     Unsupervised Visual Representation Learning", arXiv:1911.05722, eq. 1; the non-semantic terms, Ge et al. 2021,
@@ -133,8 +134,12 @@ class _LogSumExp(torch.autograd.Function):
         ctx.save_for_backward(output[1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, value: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # create_graph=True; once_differentiable would let torch.autograd.grad pass
+            raise RuntimeError(
+                "info_nce is differentiable once where the queue is a constant: for a second derivative let it require "
+                "a gradient"
+            )
         (gradient,) = ctx.saved_tensors
         return value[:, None] * gradient, None
 

@@ -9,6 +9,7 @@ from texfilters import _check
 from texfilters.evaluate import classification, features, knn
 from texfilters.evaluate._training import evaluating
 from texfilters.ssl._evaluation import View, centered
+from texfilters.ssl._method import Method
 
 
 class OnlineKNN(Callback):
@@ -62,6 +63,10 @@ class OnlineKNN(Callback):
         done = trainer.current_epoch + 1
         if done % self.every and done != trainer.max_epochs:
             return
+        if isinstance(pl_module, Method):
+            # It says what went wrong; features of weights that are no numbers would not.
+            pl_module._check_losses()
+            pl_module._check_weights(pl_module.state_dict())
         # On several processes all have the same number; the mean is formed for those who wait for it.
         pl_module.log("knn", self._accuracy(trainer, pl_module), prog_bar=True, sync_dist=True)
 

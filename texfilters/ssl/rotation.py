@@ -53,13 +53,13 @@ class Rotation(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         loss, accuracy = self._judged(self.views(batch.images, batch.sizes))
-        self.log("accuracy", accuracy, prog_bar=True)
+        self.log("accuracy", accuracy, on_step=True, on_epoch=True, batch_size=len(batch.images))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss, accuracy = self._judged(centered(self.views.size, self.views.mean, self.views.std)(batch))
         values = {"val_loss": loss, "val_accuracy": accuracy}
-        self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(batch.images))
+        self.log_dict(values, batch_size=len(batch.images))
 
     def _judged(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and accuracy."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from texfilters import _check
 from texfilters.ssl import _checkpoint
 from texfilters.ssl._backbones import Backbone
+from texfilters.ssl._crop import sent
 from texfilters.ssl._evaluation import centered
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
@@ -42,15 +43,16 @@ class Supervised(Method):
             is suppressed.
         label_smoothing: what all classes share of a label's weight, in [0, 1].
         fine_tune: a checkpoint of this method whose backbone and head are trained on, on plain images.
-        recipe: None is the paper's, with rates for twice the epochs unless `doubled`.
+        recipe: None is the paper's; without `doubled` with the rate's milestones at twice the epochs.
         seed: of everything random in training.
 
     Logs `accuracy`, and in validation, if the data have a "val", `val_loss`, `val_top1` and, of more than 5 classes,
     `val_top5` of the images' middle. Fine-tuning is a run of its own, here after the first:
 
         python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/both
-        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \
-            --model.fine_tune runs/both/last.ckpt --trainer.max_epochs 60 --data.batch_size 256
+        python ssl/pretrain.py --config ssl/configs/supervised-imagenet.yaml --data.root DIR --out runs/tuned \\
+            --model.fine_tune runs/both/last.ckpt --model.recipe.lr 0.01 --model.recipe.milestones [30] \\
+            --trainer.max_epochs 60 --data.batch_size 256
 
     Raises:
         TypeError, ValueError: for a setting out of its range, a number of classes that is not the data's.
@@ -71,11 +73,10 @@ class Supervised(Method):
         recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
-        self_tuning = fine_tune is not None
-        super().__init__(recipe or _recipe(_check.flag("doubled", doubled), self_tuning), seed)
+        super().__init__(recipe or _recipe(_check.flag("doubled", doubled), fine_tune is not None), seed)
         self.classes = _check.whole("classes", classes, least=2)
         self.label_smoothing = _check.probability("label_smoothing", label_smoothing)
-        self.doubled, self.fine_tunes = doubled, self_tuning
+        self.doubled, self.fine_tunes = doubled, fine_tune is not None
         if views is None:
             size, suppress = 32 if small_images else 224, AnisotropicDiffusion(niter=20, kappa=20.0)
             views = Views(size, scale=(0.08, 1.0), jitter=0.0, gray=0.0, suppress=suppress)
@@ -87,18 +88,19 @@ class Supervised(Method):
             self._start_from(fine_tune)
 
     def setup(self, stage: str) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None:
+        super().setup(stage)
+        names = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        if names is None:
             return
-        if not data.classes:
+        if not names:
             raise ValueError("the data have no labels to train with: images must lie in folders, one a class")
-        if len(data.classes) != self.classes:
-            raise ValueError(f"classes must be {len(data.classes)}, as many as the data's, got {self.classes}")
+        if len(names) != self.classes:
+            raise ValueError(f"classes must be {len(names)}, as many as the data's, got {self.classes}")
 
     def loss(self, batch: Batch) -> Tensor:
         images, labels = self._seen(batch)
         answers = self.head(self.backbone(images))
-        self.log("accuracy", top(1, answers, labels), prog_bar=True)
+        self.log("accuracy", top(1, answers, labels), on_step=True, on_epoch=True, batch_size=len(labels))
         return functional.cross_entropy(answers, labels, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -107,7 +109,7 @@ class Supervised(Method):
         values = {"val_loss": functional.cross_entropy(answers, labels), "val_top1": top(1, answers, labels)}
         if self.classes > 5:
             values["val_top5"] = top(5, answers, labels)
-        self.log_dict(values, prog_bar=True, sync_dist=True, batch_size=len(images))
+        self.log_dict(values, batch_size=len(images))
 
     def settings(self) -> dict[str, Any]:
         names = ("classes", "doubled", "label_smoothing", "fine_tunes")
@@ -120,7 +122,7 @@ class Supervised(Method):
             return self.plain_views(images, sizes), labels
         if self.doubled:
             return torch.cat([self.plain_views(images, sizes), self.views(images, sizes)]), labels.repeat(2)
-        halves = torch.randperm(len(images)).to(images.device).tensor_split(2)
+        halves = sent(torch.randperm(len(images)), images.device).tensor_split(2)
         pairs = zip((self.plain_views, self.views), halves, strict=True)
         return torch.cat([make(images[half], sizes[half]) for make, half in pairs]), labels[torch.cat(halves)]
 

@@ -60,8 +60,9 @@ class Views(_Normalized):
         jitter: probability of these four.
         gray, flip, blur, solarize: probabilities. The default mixture blurs by itself: with it MoCo's blur is left out.
         blur_sigma: of the blur in pixels, a range.
-        suppress: "mixture" is the papers', `texfilters.transforms.RandomTextureSuppression()`; None leaves textures as
-            they are; or a transform of `texfilters.transforms`, which meets images in [0, 1].
+        suppress: "mixture" is the papers', `texfilters.transforms.RandomTextureSuppression()`; None, or "none" on a
+            command line, leaves textures as they are; or a transform of `texfilters.transforms`, which meets images in
+            [0, 1].
         mean, std: of the channels in [0, 1], ImageNet's by default.
 
     A call takes uint8 `[B, 3, S, S]`, photos that were squashed to squares, and `[B, 2]`, the heights and widths that
@@ -92,7 +93,7 @@ class Views(_Normalized):
         blur: float = 0.0,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
         solarize: float = 0.0,
-        suppress: nn.Module | Literal["mixture"] | None = "mixture",
+        suppress: nn.Module | Literal["mixture", "none"] | None = "mixture",
         mean: tuple[float, float, float] = _MEAN,
         std: tuple[float, float, float] = _STD,
     ) -> None:
@@ -104,8 +105,8 @@ class Views(_Normalized):
         self.solarize = _check.probability("solarize", solarize)
         self.blur = GaussianBlur(_check.span("blur_sigma", blur_sigma), p=_check.probability("blur", blur))
         if isinstance(suppress, str):
-            _check.choice("suppress", suppress, ("mixture",))
-            suppress = RandomTextureSuppression()
+            chosen = _check.choice("suppress", suppress, ("mixture", "none"))
+            suppress = RandomTextureSuppression() if chosen == "mixture" else None
         self.suppress = suppress
 
     @_in_float32
