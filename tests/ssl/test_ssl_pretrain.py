@@ -241,7 +241,7 @@ class TestRuns:
         assert list(logs.glob("events.out.tfevents.*"))
         with (logs / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
-        assert {"epoch", "step", "loss_step", "loss_epoch", "accuracy", "val_accuracy", "lr-SGD"} <= rows[0].keys()
+        assert {"epoch", "step", "loss_step", "loss_epoch", "val_accuracy", "lr-SGD"} <= rows[0].keys()
         assert [row["step"] for row in rows if row["loss_step"]] == ["1", "3", "5", "7"]
         assert [row["epoch"] for row in rows if row["val_accuracy"]] == ["0", "1"]
 
@@ -260,9 +260,21 @@ class TestRuns:
         assert command("--config", config(), "--out", rest, "--resume", out / "epoch-1.ckpt")[0] == 0
         assert all(torch.equal(value, whole[name]) for name, value in read(rest / "last.ckpt")["state_dict"].items())
 
-        status, told = command("--config", config(), "--resume", out / "epoch-1.ckpt", "--model.recipe.lr", 0.2)
-        assert status == 1
-        assert "the checkpoint is of another run: recipe.lr is 0.1 there and 0.2 here" in told
+        for change, message in (
+            (["--model.recipe.lr", 0.2], "the checkpoint is of another run: recipe.lr is 0.1 there and 0.2 here"),
+            (["--model.views.hue", 0.2], "the checkpoint is of another run: views.all is "),
+            (["--model.backbone", "resnet18"], "backbone.name is 'six_layer' there and 'resnet18' here"),
+        ):
+            status, told = command("--config", config(), "--resume", out / "epoch-1.ckpt", *change)
+            assert status == 1
+            assert message in told
+
+    def test_auto_begins_and_goes_on(self, command, config, tmp_path):
+        arguments = ["--config", config(), "--resume", "auto", "--data.batch_size", 10]
+        for epochs in (1, 2):
+            assert command(*arguments, "--trainer.max_epochs", epochs)[0] == 0
+            assert read(tmp_path / "run" / "last.ckpt")["global_step"] == 2 * epochs
+        assert sorted(p.name for p in (tmp_path / "run" / "logs").iterdir()) == ["version_0", "version_1"]
 
     def test_one_seed_for_all(self, config):
         arguments = ["--config", str(config()), "--seed_everything", "5"]
