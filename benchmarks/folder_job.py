@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000, help="files in the folder (default %(default)s)")
     parser.add_argument("--sample", type=int, default=500, help="of them measured alone (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="jobs (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="jobs (default %(default)s)")
     parser.add_argument("--photos", type=Path, nargs="+", default=[], help="folders of JPEGs to cut the images from")
     parser.add_argument("--folder", type=Path, help="where temporary files go, a few GB")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default %(default)s)")

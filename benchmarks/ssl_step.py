@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "kornia", "lightning", "numpy", "scikit-image")
 SIDE, STORED = 224, 256  # of a view, of the squares that workers make
 SETTINGS: dict[str, dict[str, Any]] = {
-    "cpu": {"network": "resnet18", "batch": 16, "queue": 65536, "steps": 1, "rounds": 12, "at_most": 0.03},
+    "cpu": {"network": "resnet18", "batch": 16, "queue": 65536, "steps": 1, "rounds": 30, "at_most": 0.03},
     "cuda": {"network": "resnet50", "batch": 256, "queue": 65536, "steps": 10, "rounds": 9, "at_most": 0.01},
 }
 

@@ -39,7 +39,7 @@ def run(source: Path, target: Path, images: int, flags: Sequence[str]) -> dict[s
     watch, begun = Watch(), time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        usage = _follow(process.pid, target / MANIFEST, watch, begun)
+        usage = _follow(process.pid, target / MANIFEST, 0.9 * images, watch, begun)
         wall = time.perf_counter() - begun
         process.returncode = usage[0]
         if usage[0]:
@@ -52,8 +52,12 @@ def run(source: Path, target: Path, images: int, flags: Sequence[str]) -> dict[s
     return facts | {name: getattr(watch, name) for name in ("parent_mb", "worker_mb", "together_mb")}
 
 
-def _follow(pid: int, manifest: Path, watch: Watch, begun: float) -> tuple[int, float]:
-    """Look until the process ends; its exit status, and the processor time of it and its workers."""
+def _follow(pid: int, manifest: Path, timed: float, watch: Watch, begun: float) -> tuple[int, float]:
+    """Look until the process ends; its exit status, and the processor time of it and its workers.
+
+    Their memory is looked at when so many files are recorded that the pace is no longer taken: a look takes each
+    process some 10 ms, in which it may wait.
+    """
     lines, position, looks = 0, 0, 0
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
@@ -65,9 +69,10 @@ def _follow(pid: int, manifest: Path, watch: Watch, begun: float) -> tuple[int, 
                 watch.counts.append((time.perf_counter() - begun, lines - 1))  # the first line is none of a file
         if ended:
             return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        if looks % 40 == 39:  # every two seconds; a look takes each process some 10 ms, in which it may wait
-            _look_at_memory(pid, watch)
-        looks += 1
+        if lines > timed:
+            if looks % 4 == 0:
+                _look_at_memory(pid, watch)
+            looks += 1
         time.sleep(0.05)
 
 

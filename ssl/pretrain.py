@@ -2,17 +2,23 @@
 
     python ssl/pretrain.py --config ssl/configs/moco_v2-cifar10.yaml --data.root DIR
 
-`--out` is the folder of the run: last.ckpt, written after every epoch, and logs/version_N with the configuration, CSV
-and TensorBoard logs. `--resume last` goes on from there. All settings can be given as options, too: see `--help`, and
-`--model.help MoCoV2`, `--data.help FolderData` for those of a class.
+--out is the folder of the run: last.ckpt, written after every epoch, and logs/version_N with the configuration, CSV and
+TensorBoard logs. With --resume last a run that was stopped, however it was, goes on from there; on the same devices and
+with --trainer.deterministic true its weights are, bit by bit, those of a run that was never stopped.
+
+Every setting of a configuration is an option, too: --model.recipe.lr 0.1, --trainer.precision bf16-mixed,
+--trainer.devices 4 --trainer.num_nodes 2, --seed_everything 1. --model.help MoCoV2 and --data.help FolderData tell of
+those of a class, --print_config of all that a command would use.
 """
 
+import argparse
 import logging
 import sys
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse import DefaultHelpFormatter
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -40,6 +46,10 @@ class Bar(TQDMProgressBar):
         return {name: f"{float(value):.4g}" for name, value in logged.items() if name not in forks}
 
 
+class Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the description."""
+
+
 class Parser(LightningArgumentParser):
     """Says what is wrong with a setting, without fifty lines of all that there are."""
 
@@ -62,18 +72,28 @@ class Pretraining(LightningCLI):
             subclass_mode_data=True,
             run=False,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
             # The data modules give every process its own images.
             trainer_defaults={"log_every_n_steps": 10, "use_distributed_sampler": False},
             parser_class=Parser,
-            parser_kwargs={"description": __doc__, "allow_abbrev": False},
+            parser_kwargs={
+                "description": __doc__,
+                "usage": "pretrain.py --config FILE --data.root DIR [--out DIR] [--resume last] [--option value ...]",
+                "formatter_class": Formatter,
+                "allow_abbrev": False,
+            },
             args=args,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=str, default="runs/pretraining", help="the folder of the run")
-        parser.add_argument("--resume", type=str | None, help="a checkpoint to go on from, or `last`, that in --out")
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            help="a checkpoint to go on from, `last`, that in --out, or `auto`, if it is there",
+        )
         parser.add_argument("--keep_every", type=int | None, help="keep the checkpoint of every so many epochs")
         parser.link_arguments("out", "trainer.default_root_dir")
 
@@ -110,11 +130,11 @@ class Pretraining(LightningCLI):
     def _checkpoint(self) -> Path | None:
         """Where to go on from, looked at before anything is begun."""
         given, last = self.config["resume"], Path(self.config["out"]) / EveryEpoch.LAST
-        if given is None:
-            if last.exists():
-                raise ValueError(f"{last.parent} holds a run: go on with --resume last, or give another --out")
+        if given is None and last.exists():
+            raise ValueError(f"{last.parent} holds a run: go on with --resume last, or give another --out")
+        if given is None or (given == "auto" and not last.exists()):
             return None
-        path = last if given == "last" else Path(given)
+        path = last if given in ("last", "auto") else Path(given)
         check(read(path), self.model)
         return path
 
@@ -125,6 +145,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
     # The folder of a new version, in which the configuration has just been saved.
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    # Data that has nothing to validate with.
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
     # Advertisements.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 import texfilters
 from cli_helpers import files_in, pixels, run
-from texfilters.cli import compare, filters
+from texfilters.cli import compare, filters, image_files
 from texfilters.cli.contact_sheet import contact_sheet
 from texfilters.cli.messages import Refused
 
@@ -216,12 +216,23 @@ def test_refusals(tmp_path, small, call, monkeypatch):
             "filter must be one of 'anisotropic-diffusion', 'bilateral', 'gaussian', 'median', 'cartoon', got 'blur'",
         ),
         (2, ["a.png", "--gamma", "1"], "gamma must lie in (0, 0.25] for 2-D diffusion to stay stable, got 1.0"),
+        (2, ["a.png", "--max-pixels", "-1"], "--max-pixels must be at least 0, got -1"),
+        (1, ["a.png", "--max-pixels", "4080"], "a.png: 77 x 53 pixels, more than the limit of 4080 (--max-pixels)"),
         (1, ["text.png"], "text.png: not an image, or one that is damaged at its beginning"),
         (1, ["a.png", "--output", "a.png/b.png"], "cannot write a.png/b.png: File exists"),
         (1, ["a.png", "--output", "sheet.pgm"], "cannot write sheet.pgm: .pgm cannot hold an image of mode RGB"),
     ):
         assert call("compare", *arguments) == (code, "", f"texfilters: {message}\n")
     assert files_in(tmp_path) == before
+
+
+def test_the_limit_of_pixels_can_be_lifted(tmp_path, small, call, monkeypatch):
+    small.save(tmp_path / "a.png")
+    seen, decode = [], image_files.decode
+    monkeypatch.setattr(image_files, "decode", lambda data, **limit: (seen.append(limit), decode(data, **limit))[1])
+    for limit in ("0", "4081"):
+        assert call("compare", tmp_path / "a.png", "--output", tmp_path / "b.png", "--max-pixels", limit).code == 0
+    assert seen == [{"max_pixels": None}, {"max_pixels": 4081}]
 
 
 class TestContactSheet:

@@ -40,7 +40,7 @@ def test_while_files_are_being_written(tmp_path, small, number):
         small.save(tmp_path / "source" / f"{i}.png")
     target = tmp_path / "target"
     # A disk so slow that the signal comes while temporary files lie there.
-    slow = LISTENING + "import os, time; os.replace = lambda *names: time.sleep(60)"
+    slow = LISTENING + "import os, time; os.link = lambda *names: time.sleep(60)"
     process = start("suppress", tmp_path / "source", target, "--workers", "3", before=slow)
     temporaries = {f".texfilters-1-of-1-{slot}.tmp" for slot in range(3)}
     wait_for(lambda: files_in(target) == temporaries | {".texfilters-1-of-1.lock", MANIFEST}, process)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -42,10 +43,14 @@ def make(monkeypatch, tmp_path):
     return make
 
 
+def all_of(pool: Pool, *names: str) -> list[dict]:
+    return list(chain.from_iterable(pool.records(items(*names))))
+
+
 def outcome(pool: Pool, names: list[str]) -> dict[str, str | None]:
     """By name: why it failed, or None."""
     with pool:
-        records = list(pool.records(items(*names)))
+        records = all_of(pool, *names)
     assert len(records) == len(names)
     return {record["source"]: record.get("reason") for record in records}
 
@@ -55,7 +60,7 @@ def test_every_file_is_done_once(make, workers, chunk):
     names = [str(i) for i in range(50)]
     pool = make(lambda item: done(item, process=os.getpid(), threads=torch.get_num_threads()), workers, chunk=chunk)
     with pool:
-        records = list(pool.records(items(*names)))
+        records = all_of(pool, *names)
     assert sorted(record["source"] for record in records) == sorted(names)
     assert os.getpid() not in {record["process"] for record in records}
     assert len({record["process"] for record in records}) <= workers
@@ -73,6 +78,31 @@ def test_several_files_of_a_task_are_handed_on_together_and_no_more_than_their_p
     assert taken == [8, 8, 5, 1, 1, 1, 1, 1]
 
 
+def test_tasks_grow_shorter_towards_the_end(make):
+    """No worker is to have files before it when none are left for the others."""
+    files, taken = 100, []
+    with make(done, 3, chunk=8, left=lambda: files - sum(taken)) as pool:
+        pool._items = iter(items(*map(str, range(files))))
+        while (task := pool._take()) is not None:
+            taken.append(len(task))
+    assert sum(taken) == files
+    assert taken == sorted(taken, reverse=True)
+    assert (taken[0], taken[-20:]) == (8, [1] * 20)
+
+
+@pytest.mark.parametrize(("soon", "messages"), [(60, 6), (0, 41)])
+def test_files_that_take_a_moment_are_told_of_together_and_others_at_once(make, monkeypatch, soon, messages):
+    monkeypatch.setattr(pools, "_SOON", soon)
+
+    def one(item):
+        time.sleep(1e-4)
+        return done(item)
+
+    with make(one, 1, chunk=8) as pool:
+        lengths = list(map(len, pool.records(items(*map(str, range(41))))))  # the first one, then five tasks
+    assert (sum(lengths), len(lengths)) == (41, messages)
+
+
 @pytest.mark.parametrize("chunk", [1, 5])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_takes_one_file_with_it(make, chunk, number):
@@ -87,6 +117,26 @@ def test_a_worker_that_dies_takes_one_file_with_it(make, chunk, number):
     why = f"the process that read it was killed by {number.name}"
     expected = {name: why if name.startswith("bad") else None for name in names}
     assert outcome(make(one, chunk=chunk), names) == expected
+
+
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_a_death_that_is_no_files_fault_costs_none(make, tmp_path, chunk):
+    """What the dead one may have done is tried again as what is resumed: its target may be there."""
+    names = [str(i) for i in range(20)]
+
+    def one(item):
+        if item.name == "12" and not (tmp_path / "dead").exists():
+            (tmp_path / "dead").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done(item, resuming=item.resuming)
+
+    with make(one, chunk=chunk) as pool:
+        records = all_of(pool, *names)
+    assert sorted(record["source"] for record in records) == sorted(names)
+    assert {record["status"] for record in records} == {"done"}
+    again = {record["source"] for record in records if record["resuming"]}
+    assert "12" in again
+    assert len(again) <= chunk
 
 
 def test_what_a_dead_worker_was_writing_is_removed(make, tmp_path):
@@ -107,13 +157,13 @@ def test_workers_that_die_at_their_start_end_the_job(make, monkeypatch):
     monkeypatch.setattr(pools, "_DEATHS", 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda number: os._exit(7))
     with make(done) as pool, pytest.raises(work.Stop, match=r"^the last \d+ processes ended with status 7 before"):
-        list(pool.records(items("a", "b")))
+        all_of(pool, "a", "b")
 
 
 def test_workers_that_die_of_every_file_end_the_job(make, monkeypatch):
     monkeypatch.setattr(pools, "_DEATHS", 2)
     with make(lambda item: os.kill(os.getpid(), signal.SIGKILL)) as pool, pytest.raises(work.Stop, match="SIGKILL"):
-        list(pool.records(items(*map(str, range(1000)))))
+        all_of(pool, *map(str, range(1000)))
 
 
 def test_a_process_that_cannot_be_started_ends_the_job(make, monkeypatch):
@@ -122,11 +172,11 @@ def test_a_process_that_cannot_be_started_ends_the_job(make, monkeypatch):
 
     monkeypatch.setattr(os, "fork", fork)
     with make(done) as pool, pytest.raises(work.Stop, match=r"cannot be started \(Resource temporarily unavailable\)"):
-        list(pool.records(items("a", "b")))
+        all_of(pool, "a", "b")
 
 
 def test_deaths_with_work_done_between_them_do_not(make, monkeypatch):
-    monkeypatch.setattr(pools, "_DEATHS", 2)
+    monkeypatch.setattr(pools, "_DEATHS", 6)
 
     def one(item):
         if int(item.name) % 2:
@@ -154,7 +204,7 @@ def test_a_full_disk_ends_the_job(make):
         return done(item)
 
     with make(one) as pool, pytest.raises(work.Stop, match=r"^No space left on device$"):
-        list(pool.records(items(*map(str, range(8)))))
+        all_of(pool, *map(str, range(8)))
 
 
 def test_without_work_no_process_is_started(make, monkeypatch):
@@ -174,8 +224,8 @@ def test_only_a_few_files_are_taken_ahead(make):
 
     answered = 0
     with make(done) as pool:
-        for _ in pool.records(names()):
-            answered += 1
+        for records in pool.records(names()):
+            answered += len(records)
             assert taken <= answered + 2 * pools._AHEAD
     assert answered == 200
 
@@ -185,7 +235,7 @@ def test_the_pipes_never_block_each_other(make):
     names = [f"{i:03}" + "x" * 4000 for i in range(150)]
     long = [work.Item(name, name, name) for name in names]
     with make(lambda item: done(item, left_out={"member": "y" * 300_000}), chunk=32) as pool:
-        assert sorted(record["source"] for record in pool.records(long)) == names
+        assert sorted(record["source"] for record in chain.from_iterable(pool.records(long))) == names
 
 
 def test_nothing_waits_behind_a_tar(make, tmp_path):
@@ -211,7 +261,7 @@ def test_a_spawned_worker_does_the_real_work(tmp_path, small):
     item = work.Item("a.png", str(tmp_path / "a.png"), str(tmp_path / "b.png"))
     with Pool(work.Settings("median"), 1, lambda slot: str(tmp_path / f"{slot}.tmp")) as pool:
         pool._context = get_context("spawn")
-        (record,) = pool.records([item])
+        ((record,),) = pool.records([item])
     assert record["status"] == "done"
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png"}
 

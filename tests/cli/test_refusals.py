@@ -56,19 +56,19 @@ def assert_refused(outcome: Outcome, message: str, code: int = 2) -> None:
             ["--filter", "gaussian", "--sigma", "3", "--sigma-color", "20"],
             "--sigma-color is no flag of gaussian, which takes --sigma, --kernel-size, --border",
         ),
-        (["--quality", "0"], "quality must lie in 1..100, got 0"),
-        (["--quality", "101"], "quality must lie in 1..100, got 101"),
-        (["--workers", "0"], "workers must be at least 1, got 0"),
-        (["--max-pixels", "-1"], "max_pixels must be at least 0, got -1"),
-        (["--metadata", "lose"], "metadata must be one of 'keep', 'drop', got 'lose'"),
-        (["--on-error", "cry"], "on_error must be one of 'skip', 'stop', got 'cry'"),
-        (["--device", "tpu"], "device must be cpu, cuda or cuda:1, got 'tpu'"),
+        (["--quality", "0"], "--quality must lie in 1..100, got 0"),
+        (["--quality", "101"], "--quality must lie in 1..100, got 101"),
+        (["--workers", "0"], "--workers must be at least 1, got 0"),
+        (["--max-pixels", "-1"], "--max-pixels must be at least 0, got -1"),
+        (["--metadata", "lose"], "--metadata must be one of 'keep', 'drop', got 'lose'"),
+        (["--on-error", "cry"], "--on-error must be one of 'skip', 'stop', got 'cry'"),
+        (["--device", "tpu"], "--device must be cpu, cuda or cuda:1, got 'tpu'"),
         (
             ["--format", "gif"],
-            "format must be one of 'jpg', 'jpeg', 'png', 'webp', 'bmp', 'tif', 'tiff', 'ppm', 'pgm', got 'gif'",
+            "--format must be one of 'jpg', 'jpeg', 'png', 'webp', 'bmp', 'tif', 'tiff', 'ppm', 'pgm', got 'gif'",
         ),
         *(
-            (["--shard", shard], f"shard must be i/n with 1 <= i <= n, got {shard!r}")
+            (["--shard", shard], f"--shard must be i/n with 1 <= i <= n, got {shard!r}")
             for shard in ("0/2", "3/2", "1", "-1/2", "1/2/3", "a/b")
         ),
         (["--report", "nowhere/report.json"], "report cannot be written to nowhere: it is no folder, or read-only"),

@@ -218,6 +218,33 @@ class TestExistingTargets:
         assert record["reason"] == "exists; --overwrite replaces it"
         assert (job.target / "a.png").read_bytes() == b"of another process"
 
+    def test_that_appear_at_the_last_moment_are_left_alone(self, job, monkeypatch):
+        os.unlink(job.target / "a.png")
+        link = os.link
+
+        def late(name, path):
+            (job.target / "a.png").write_bytes(b"of another process")
+            link(name, path)
+
+        monkeypatch.setattr(os, "link", late)
+        assert job.do("a.png")[0]["reason"] == "exists; --overwrite replaces it"
+        assert (job.target / "a.png").read_bytes() == b"of another process"
+        assert files_in(job.target) == {"a.png"}
+
+    @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV])
+    def test_are_left_alone_where_there_are_no_hard_links(self, job, monkeypatch, number):
+        def no_link(*names):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "link", no_link)
+        with monkeypatch.context() as patch:
+            patch.setattr(work, "_require_room", lambda *arguments: None)
+            assert job.reason("a.png") == "exists; --overwrite replaces it"
+        assert (job.target / "a.png").read_bytes() == b"precious"
+        os.unlink(job.target / "a.png")
+        assert job.do("a.png")[0]["status"] == "done"
+        assert files_in(job.target) == {"a.png"}
+
     def test_that_dangle_are_left_alone(self, job):
         os.unlink(job.target / "a.png")
         os.symlink("nowhere", job.target / "a.png")
@@ -234,7 +261,7 @@ class TestExistingTargets:
         assert reason == "the output would overwrite its input"
 
 
-@pytest.mark.parametrize("step", ["write", "replace", "mkdir"])
+@pytest.mark.parametrize("step", ["write", "link", "mkdir"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
 def test_a_disk_that_takes_no_more_stops_the_job(job, small, monkeypatch, step, number):
     os.mkdir(job.source / "b")

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 
 import texfilters.ssl.data
+from ssl_runs import trainer
 from texfilters.ssl import Batch, MoCoV2, Recipe, Views
 from texfilters.ssl._checkpoint import read
-from ssl_runs import trainer
 
 EPOCHS, KILLS = 8, 5
 

@@ -9,9 +9,9 @@ import torch
 
 pytest.importorskip("lightning", reason="needs lightning")
 
-from ssl_runs import Toy, fit, loader  # noqa: E402
-from texfilters.ssl import Backbone, Recipe, _checkpoint, load_backbone  # noqa: E402
-from texfilters.ssl._checkpoint import AtomicCheckpointIO, check, read  # noqa: E402
+from ssl_runs import Toy, fit, loader
+from texfilters.ssl import Backbone, Recipe, _checkpoint, load_backbone
+from texfilters.ssl._checkpoint import AtomicCheckpointIO, check, read
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -102,7 +102,7 @@ class TestReading:
         with pytest.raises(ValueError, match="is no checkpoint"):
             read(tmp_path / "text")
         for name in ("other", "list"):
-            with pytest.raises(ValueError, match="no checkpoint of texfilters.ssl: it lacks 'texfilters'"):
+            with pytest.raises(ValueError, match="is no checkpoint of texfilters\\.ssl: it lacks 'texfilters'"):
                 read(tmp_path / name)
 
     def test_a_format_to_come(self, copied):

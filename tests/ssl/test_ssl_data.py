@@ -14,9 +14,9 @@ for package in ("kornia", "lightning", "torchvision"):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 import jsonargparse  # noqa: E402
-from data_cases import CLASSES, epoch, flat, level, levels, tree  # noqa: E402
 from lightning import LightningModule, Trainer  # noqa: E402
 
+from data_cases import CLASSES, epoch, flat, level, levels, tree  # noqa: E402
 from texfilters.ssl._loaders import InSequence, Shuffled  # noqa: E402
 from texfilters.ssl.data import FolderData  # noqa: E402
 

@@ -6,12 +6,12 @@ import pickle
 import pytest
 import torch
 import torchvision
-from probe_cases import MEAN, STD, Bare, script, settle, written
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from probe_cases import MEAN, STD, Bare, script, settle, written
 from texfilters.ssl import Backbone, load_backbone
 from texfilters.ssl.export import converted, export
 

@@ -11,10 +11,10 @@ for package in ("kornia", "lightning", "torchvision"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs {package}", allow_module_level=True)
 
-from data_cases import tree  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
 from torchvision.transforms.v2 import functional as tvf  # noqa: E402
 
+from data_cases import tree  # noqa: E402
 from texfilters.ssl import _decode  # noqa: E402
 from texfilters.ssl._listing import classes_of, listed  # noqa: E402
 

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from probe_cases import blobs
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
+from probe_cases import blobs
 from texfilters.evaluate import classification, knn, probes
 
 

@@ -9,10 +9,10 @@ from torch import nn
 
 pytest.importorskip("lightning", reason="needs lightning")
 
-from ssl_runs import Toy, fit, loader, same, trainer, weights  # noqa: E402
-from texfilters.ssl import Method, Recipe, load_backbone  # noqa: E402
-from texfilters.ssl._checkpoint import read  # noqa: E402
-from texfilters.ssl._seeds import generator_for, seed_everything_for  # noqa: E402
+from ssl_runs import Toy, fit, loader, same, trainer, weights
+from texfilters.ssl import Method, Recipe, load_backbone
+from texfilters.ssl._checkpoint import read
+from texfilters.ssl._seeds import generator_for, seed_everything_for
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 

@@ -8,7 +8,7 @@ from torch import nn
 
 pytest.importorskip("lightning", reason="needs lightning")
 
-from texfilters.ssl._norm import SplitBatchNorm2d, split  # noqa: E402
+from texfilters.ssl._norm import SplitBatchNorm2d, split
 
 
 def pair(splits, channels=5):

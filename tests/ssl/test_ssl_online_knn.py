@@ -6,8 +6,8 @@ import pytest
 import torch
 from lightning import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from probe_cases import Bare, draw_folder
 
+from probe_cases import Bare, draw_folder
 from texfilters.evaluate import classification, features, knn
 from texfilters.ssl.data import FolderData
 from texfilters.ssl.online_knn import OnlineKNN

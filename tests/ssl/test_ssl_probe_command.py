@@ -10,8 +10,8 @@ from argparse import Namespace
 import pytest
 import torch
 from PIL import Image
-from probe_cases import MEAN, ROOT, STD, Bare, draw_folder, script, written
 
+from probe_cases import MEAN, ROOT, STD, Bare, draw_folder, script, written
 from texfilters import evaluate
 from texfilters.evaluate import figures
 from texfilters.ssl import load_backbone

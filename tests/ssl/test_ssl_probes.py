@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from probe_cases import blobs
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from probe_cases import blobs
 from texfilters import evaluate
 from texfilters.evaluate import ProbeRecipe, features, finetune, knn, linear_probe
 from texfilters.evaluate import linear_probe_on_images as probe_images

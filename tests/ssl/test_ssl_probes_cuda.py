@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from probe_cases import blobs
 from torch import nn
 
 from cuda_cases import DEVICE, MARKS
+from probe_cases import blobs
 from texfilters.evaluate import ProbeRecipe, classification, features, finetune, knn, linear_probe, probes
 
 pytestmark = MARKS

@@ -9,8 +9,8 @@ from torch import nn
 
 pytest.importorskip("lightning", reason="needs lightning")
 
-from texfilters.ssl import Recipe  # noqa: E402
-from texfilters.ssl._lars import LARS  # noqa: E402
+from texfilters.ssl import Recipe
+from texfilters.ssl._lars import LARS
 
 
 def rates(recipe, epochs, steps=1):

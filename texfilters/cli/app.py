@@ -55,6 +55,9 @@ C = _flag(float, "By how many grey levels of 0..255 a line is darker; more of th
 
 Backend = Annotated[str | None, typer.Option(help="native, triton or reference.", show_default="the first there is")]
 Quality = Annotated[int, typer.Option(help="Of JPEG and WebP files, 1..100.")]
+MaxPixels = Annotated[
+    int, typer.Option(help="Larger images are refused before they are decoded; 0: no limit.", metavar="N")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -143,9 +146,7 @@ def suppress_command(
     metadata: Annotated[
         str, typer.Option(help="keep: EXIF and ICC profiles; drop: turn as EXIF says, then leave both out.")
     ] = "keep",
-    max_pixels: Annotated[
-        int, typer.Option(help="Larger images fail before they are decoded; 0: no limit.", metavar="N")
-    ] = image_files.MAX_PIXELS,
+    max_pixels: MaxPixels = image_files.MAX_PIXELS,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")] = False,
     on_error: Annotated[str, typer.Option(help="skip a file that fails, or stop.")] = "skip",
     shard: Annotated[
@@ -165,14 +166,14 @@ def suppress_command(
     with _on_one_line(), interrupts.ending_at_once():
         given = {name: context.params[name] for name in _PARAMETERS if context.params[name] is not None}
         if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
-            raise Refused(f"device must be cpu, cuda or cuda:1, got {device!r}")
+            raise Refused(f"--device must be cpu, cuda or cuda:1, got {device!r}")
         interrupts.aside(lambda: filters.choose(filter, given, backend, device))
-        _require("quality", quality, 1, 100)
-        _require("max_pixels", max_pixels, 0, None)
-        _require_one_of("metadata", metadata, ["keep", "drop"])
-        _require_one_of("on_error", on_error, ["skip", "stop"])
+        _require("--quality", quality, 1, 100)
+        _require("--max-pixels", max_pixels, 0, None)
+        _require_one_of("--metadata", metadata, ["keep", "drop"])
+        _require_one_of("--on-error", on_error, ["skip", "stop"])
         if workers is not None:
-            _require("workers", workers, 1, None)
+            _require("--workers", workers, 1, None)
         settings = work.Settings(
             filter=filter,
             parameters={**filters.FILTERS[filter].flags, **given},
@@ -212,6 +213,7 @@ def compare_command(
     block_size: Annotated[list[int] | None, BLOCK_SIZE] = None,
     c: Annotated[list[float] | None, C] = None,
     backend: Backend = None,
+    max_pixels: MaxPixels = image_files.MAX_PIXELS,
     zoom: Annotated[bool, typer.Option(help="Show the part that changes most enlarged, too.")] = True,
 ) -> None:
     """Write a contact sheet of an image under every filter, or under several strengths of one.
@@ -221,9 +223,10 @@ def compare_command(
     """
     with _on_one_line(), interrupts.ending_at_once():
         given = {name: context.params[name] for name in _PARAMETERS if context.params[name]}
+        _require("--max-pixels", max_pixels, 0, None)
         target = compare.target_of(image, output)
         cells = compare.all_filters(given) if filter is None else compare.strengths(filter, given)
-        interrupts.aside(lambda: compare.compare(image, target, cells, backend, zoom))
+        interrupts.aside(lambda: compare.compare(image, target, cells, backend, zoom, max_pixels or None))
         say(shown(os.path.abspath(target)))
 
 
@@ -245,7 +248,7 @@ def _resolved(backend: str | None, device: str) -> str:
 
 def _suffix(format: str) -> str:
     suffix = f".{format.lower().removeprefix('.')}"
-    _require_one_of("format", suffix[1:], [each[1:] for each in image_files.SUFFIXES])
+    _require_one_of("--format", suffix[1:], [each[1:] for each in image_files.SUFFIXES])
     return suffix
 
 
@@ -254,16 +257,16 @@ def _shard(text: str | None) -> Shard:
         return Shard()
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise Refused(f"shard must be i/n with 1 <= i <= n, got {text!r}")
+        raise Refused(f"--shard must be i/n with 1 <= i <= n, got {text!r}")
     return Shard(int(match[1]), int(match[2]))
 
 
-def _require_one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+def _require_one_of(flag: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise Refused(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise Refused(f"{flag} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def _require(name: str, value: int, least: int, most: int | None) -> None:
+def _require(flag: str, value: int, least: int, most: int | None) -> None:
     if value < least or (most is not None and value > most):
         rule = f"lie in {least}..{most}" if most is not None else f"be at least {least}"
-        raise Refused(f"{name} must {rule}, got {value}")
+        raise Refused(f"{flag} must {rule}, got {value}")

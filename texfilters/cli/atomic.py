@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_NO_LINKS = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS)  # on FAT, between subvolumes of Btrfs, on some FUSE
 
 _lock = threading.Lock()
 _temporaries: set[str] = set()
@@ -17,6 +18,10 @@ _abandoned = False
 
 class Stop(OSError):
     """What has failed for one file will fail for all that come after it: the disk takes nothing more."""
+
+
+class Occupied(FileExistsError):
+    """The name that a file was to have is taken."""
 
 
 class _Stopping:
@@ -71,15 +76,19 @@ class Temporary:
         with _stopping:
             os.fsync(self._descriptor)
 
-    def place(self, path: str) -> None:
-        """Give the file its name, in place of what bears it; folders are made where they are missing."""
+    def place(self, path: str, *, replace: bool = True) -> None:
+        """Give the file its name, in place of what bears it; folders are made where they are missing.
+
+        Without `replace`, raises Occupied if anything bears the name.
+        """
+        move = os.replace if replace else _move_to_a_free_name
         with _stopping:
             self._close()  # a network's file system may hold errors back until then
             try:
-                os.replace(self.name, path)
+                move(self.name, path)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-                os.replace(self.name, path)
+                move(self.name, path)
         self._is_placed = True
 
     def _close(self) -> None:
@@ -97,6 +106,23 @@ class Temporary:
                 os.unlink(self.name)
         with _lock:
             _temporaries.discard(self.name)
+
+
+def _move_to_a_free_name(name: str, path: str) -> None:
+    # The system itself sees that the name is free. Between folders a second name is also cheaper than a new one, for
+    # which processes wait for each other.
+    try:
+        os.link(name, path)
+    except FileExistsError as error:
+        raise Occupied(error.errno, error.strerror) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            raise Occupied(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.replace(name, path)
+    else:
+        os.unlink(name)
 
 
 def write(path: str, data: bytes | memoryview) -> None:

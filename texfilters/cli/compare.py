@@ -79,11 +79,18 @@ def target_of(source: str, output: str | None) -> str:
     return target
 
 
-def compare(source: str, target: str, cells: Sequence[Cell], backend: str | None, zoom: bool) -> None:
-    """Write the sheet: the image as it is, then filtered for every cell."""
+def compare(
+    source: str,
+    target: str,
+    cells: Sequence[Cell],
+    backend: str | None,
+    zoom: bool,
+    max_pixels: int | None = image_files.MAX_PIXELS,
+) -> None:
+    """Write the sheet: the image as it is, then filtered for every cell. `max_pixels` None: no limit."""
     functions = [filters.choose(cell.filter, cell.parameters, backend) for cell in cells]
     try:
-        original = image_files.read(source)
+        original = image_files.read(source, max_pixels=max_pixels)
         before = _upright(original.image, original)
         pictures = [(f"original\n{before.width} x {before.height}", before)]
         for cell, function in zip(cells, functions, strict=True):
@@ -95,6 +102,8 @@ def compare(source: str, target: str, cells: Sequence[Cell], backend: str | None
                 say(f"texfilters: {shown(source)}: {error}: left out", error=True)
                 continue
             pictures.append((cell.label(), _upright(filtered, original)))
+    except image_files.TooLarge as error:
+        raise Refused(f"{shown(source)}: {error} (--max-pixels)", code=1) from error
     except Exception as error:  # decoders raise whatever they like
         raise Refused(f"{shown(source)}: {reason(error)}", code=1) from error
     rows = -(-len(pictures) // COLUMNS)

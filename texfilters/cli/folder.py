@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from texfilters.cli import lock, manifest, work
-from texfilters.cli.job import Job, finish, prepare
+from texfilters.cli.job import AT_A_FAILURE, Job, finish, prepare
 from texfilters.cli.listing import Tree
 from texfilters.cli.manifest import Manifest, Record
 from texfilters.cli.messages import Refused, reason, shown
@@ -13,7 +13,8 @@ from texfilters.cli.pool import Pool
 from texfilters.cli.progress import Tally
 from texfilters.cli.report import Report
 
-_GPU_CHUNK = 32  # files a task, which a worker filters in one call for each size among them
+_CPU_CHUNK = 8  # files a task, at most
+_GPU_CHUNK = 32  # of which a worker filters those of one size in one call
 _GPU_WORKERS = 16  # unless told otherwise: each one takes half a gigabyte of the GPU before its first image
 
 
@@ -43,17 +44,19 @@ class _Mirror:
 
     def __init__(self, job: Job, tree: Tree, records: Manifest, report: Report | None) -> None:
         self._job, self._tree, self._manifest, self._report = job, tree, records, report
-        self._tally = Tally(tree.images + tree.tars, report)
+        self._left = tree.images + tree.tars  # files that are not looked at yet
+        self._tally = Tally(self._left, report)
         self._tried_again: dict[str, Record] = {}  # what is known of files at work that have failed before
 
     def run(self) -> int:
-        tree, files = self._tree, self._tree.images + self._tree.tars
+        tree, files = self._tree, self._left
         wanted = self._job.workers or _default_workers(self._job.settings)
         pool = Pool(
             self._job.settings,
             max(1, min(wanted, files)),  # more of them may have come since they were counted
             lambda slot: lock.temporary(tree.target, str(tree.shard), slot),
-            chunk=1 if self._job.settings.device == "cpu" else _GPU_CHUNK,
+            chunk=_CPU_CHUNK if self._job.settings.device == "cpu" else _GPU_CHUNK,
+            left=lambda: self._left,
             threads=max(1, wanted // max(1, files)),
         )
         stopped = None
@@ -61,8 +64,8 @@ class _Mirror:
             try:
                 if tree.failures:
                     self._stop_if_asked()
-                for record in pool.records(self._items()):
-                    self._account_for(record)
+                for records in pool.records(self._items()):
+                    self._account_for(records)
                 self._manifest.flush()
             except work.Stop as stop:
                 stopped = reason(stop)
@@ -73,12 +76,13 @@ class _Mirror:
     def _items(self) -> Iterator[work.Item]:
         """What is left to be done. What is not to be done is accounted for on the way."""
         for name in self._tree.names():
+            self._left -= 1
             source, target = self._tree.paths(name)
             records = self._manifest.find(name)
             if records and records[0]["status"] == "failed":
                 self._tried_again[name] = records[0]
             if (why := self._tree.refusal(source, target)) is not None:
-                self._account_for({"source": name, "status": "failed", "reason": why})
+                self._account_for([{"source": name, "status": "failed", "reason": why}])
                 continue
             if records:
                 if (record := _as_it_is(records, source, target)) is not None:
@@ -92,17 +96,18 @@ class _Mirror:
                     continue
             yield work.Item(name, source, target, self._manifest.resuming)
 
-    def _account_for(self, record: Record) -> None:
-        if self._tried_again.pop(record["source"], None) != record:
-            self._manifest.append(record)
+    def _account_for(self, records: list[Record]) -> None:
+        news = [record for record in records if self._tried_again.pop(record["source"], None) != record]
+        self._manifest.append(*news)
         failed = self._tally.failed
-        self._tally.add(os.path.join(self._tree.source, record["source"]), record)
+        for record in records:
+            self._tally.add(os.path.join(self._tree.source, record["source"]), record)
         if self._tally.failed > failed:
             self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         if self._job.stop_at_failure:
-            raise work.Stop("at the first failure")
+            raise work.Stop(AT_A_FAILURE)
 
 
 def _as_it_is(records: list[Record], source: str, target: str) -> Record | None:

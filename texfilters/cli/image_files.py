@@ -97,9 +97,9 @@ def misnamed(path: str, picture: Picture) -> str | None:
     return f"a {picture.format} under the name of a {expected}"
 
 
-def read(path: str) -> Picture:
+def read(path: str, *, max_pixels: int | None = MAX_PIXELS) -> Picture:
     """Read and decode a file; raises as `load` and `decode`."""
-    return decode(load(path)[0])
+    return decode(load(path, most_bytes(max_pixels))[0], max_pixels=max_pixels)
 
 
 def load(path: str, max_bytes: int | None = None) -> tuple[bytes, os.stat_result]:

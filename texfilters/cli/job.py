@@ -10,6 +10,8 @@ from texfilters.cli.messages import Refused, reason, say, shown
 from texfilters.cli.progress import Tally
 from texfilters.cli.report import Report
 
+AT_A_FAILURE = "at the first failure"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -52,5 +54,8 @@ def finish(job: Job, tally: Tally, report: Report | None, stopped: str | None, l
     tally.show(left_out, f"see {shown(more if report is None else report.path)}")
     if stopped is not None:
         stopped = f"{stopped[:1].lower()}{stopped[1:]}"
-        say(f"texfilters: stopped: {stopped}; the same command goes on from here", error=True)
+        goes_on = "the same command goes on from here"
+        if stopped == AT_A_FAILURE:  # a file that still fails would stop it again
+            goes_on = f"when that is mended, {goes_on}; --on-error skip goes past it"
+        say(f"texfilters: stopped: {stopped}; {goes_on}", error=True)
     return 1 if tally.failed or stopped is not None else 0

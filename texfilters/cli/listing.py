@@ -32,7 +32,7 @@ class Shard:
 
 def is_tar(name: str) -> bool:
     """Whether a file that is read is a WebDataset shard, and not an image."""
-    return image_files.suffix_of(name) == ".tar"
+    return name[-4:].lower() == ".tar" and image_files.suffix_of(name) == ".tar"
 
 
 def target_name(name: str, suffix: str | None) -> str:
@@ -90,14 +90,16 @@ class Tree:
         return os.path.join(self.source, name), os.path.join(self.target, target_name(name, self.suffix))
 
     def refusal(self, source: str, target: str) -> str | None:
-        """Why a file may not be written: by a link in either tree it is a source, or would come among them."""
+        """Why a file may not be written: by a link in either tree its folder is one that images are read from."""
         folder = os.path.dirname(target)
         if folder != self._checked[0]:
             self._checked = folder, _identity(folder) in self._folders
+        if not self._checked[1]:
+            return None
         there = _identity(target)
         if there is not None and there == _identity(source):
             return "the output would overwrite its input"
-        return "the output would go into a folder that images are read from" if self._checked[1] else None
+        return "the output would go into a folder that images are read from"
 
     def _walk(self) -> Iterator["_Folder"]:
         target, root = os.path.realpath(self.target), os.path.realpath(self.source)

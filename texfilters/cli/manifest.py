@@ -1,7 +1,7 @@
 """What has become of every file: one line of JSON each, in a file at the root of the target.
 
-The first line holds the settings. Lines are appended, each by one call, and the later of two on one file counts. A line
-that a kill has torn is the last one: the run that goes on cuts it off.
+The first line holds the settings. Lines are appended, and the later of two on one file counts. A line that a kill has
+torn is the last one: the run that goes on cuts it off.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ VERSION = 1
 Record = dict[str, Any]
 
 _NAME = re.compile(r"texfilters-manifest(?:-(\d+)-of-(\d+))?\.jsonl")
+_json = json.JSONEncoder(sort_keys=True)
 _OFFSET_BITS = 48  # of a place in the index; the rest is the number of the manifest
 
 
@@ -69,18 +70,18 @@ class Manifest:
         records = (self._at(int(place)) for place in self._places[first:last][::-1])
         return [record for record in records if record and record["source"] == source]
 
-    def append(self, record: Record) -> None:
-        """Raises work.Stop if the disk does not take the line; then there is no part of it."""
-        line = json.dumps(record, sort_keys=True).encode() + b"\n"
+    def append(self, *records: Record) -> None:
+        """Raises work.Stop if the disk does not take the lines; then there is no part of them."""
+        lines = "".join(f"{_json.encode(record)}\n" for record in records).encode()
         try:
-            written = os.write(self._descriptor, line)
-            while written < len(line):  # a disk that has just become full takes a part, and says why the next time
-                written += os.write(self._descriptor, line[written:])
+            written = 0
+            while written < len(lines):  # a disk that has just become full takes a part, and says why the next time
+                written += os.write(self._descriptor, lines[written:])
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._end)
             raise work.Stop(reason(error)) from error
-        self._end += len(line)
+        self._end += len(lines)
 
     def flush(self) -> None:
         """Wait until all is on the disk. Before that a power failure costs records, which the next run makes anew."""

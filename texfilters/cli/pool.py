@@ -1,14 +1,22 @@
-"""Worker processes: tasks out, records back, and a worker that dies takes one file with it and no more.
+"""Worker processes: tasks out, records back, and a file that kills the worker is the only one that is lost.
 
-A task is a list of files. A few tasks lie ready at each worker, so that none waits for the parent. Neither side can
-block the other: the tasks at a worker fit into the 200 kB that a pipe holds, so the parent never waits to send, and
-always comes back to listen.
+A task is a list of files, and fewer of them towards the end, so that all workers end together. A few tasks lie ready at
+each worker, so that none waits for the parent. A worker tells of several files at once where they take it a moment
+only: each message costs the parent, and the worker whose core it takes, as much as the accounts of five files.
+
+What a worker had at work when it died is tried again, file by file, as what is resumed: some of it may be done, and not
+told of. The second death is that of the file.
+
+Neither side can block the other: the tasks at a worker fit into the 200 kB that a pipe holds, so the parent never waits
+to send, and always comes back to listen.
 """
 
 import contextlib
 import ctypes
 import os
 import signal
+import sys
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,14 +34,17 @@ from texfilters.cli.interrupts import SIGNALS
 from texfilters.cli.listing import is_tar
 from texfilters.cli.messages import reason
 
-_AHEAD = 3  # tasks at a worker: one at work, two that bridge the time in which the parent is busy with others
+_AHEAD = 2  # tasks at a worker: one at work, one that bridges the time in which the parent is busy with others
+_SHARE = 4  # a task is at most this part of what would be left for each worker
+_SOON = 0.025  # seconds that a worker may keep a record to itself
 _TASK = 8 * 1024  # characters, of three bytes at most, of the paths in a task of several; one more path may follow
-_DEATHS = 16  # in a row, and two a worker, without an answer between them: the fault is not that of the files
+_DEATHS = 32  # in a row, and two a worker, without an answer between them: the fault is not that of the files
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl
 
 Task = deque[work.Item]
+Records = list[dict[str, Any]]
 
 
 @dataclass(eq=False)
@@ -54,16 +65,19 @@ class Pool:
         temporary: Callable[[int], str],
         *,
         chunk: int = 1,
+        left: Callable[[], int] = lambda: sys.maxsize,
         threads: int = 1,
     ) -> None:
-        """`chunk`: files a task; `threads`: of a worker for the samples of a tar shard."""
+        """`chunk`: files a task, at most; `left`: tells how many files are still to come, more or less; `threads`: of a
+        worker for the samples of a tar shard."""
         # A forked worker starts at once and shares the memory of what is imported; CUDA does not survive a fork.
         self._context: Any = get_context("fork" if settings.device == "cpu" else "spawn")
-        self._settings, self._temporary, self._chunk, self._threads = settings, temporary, chunk, threads
-        self._count = workers
+        self._settings, self._temporary, self._threads = settings, temporary, threads
+        self._count, self._chunk, self._left = workers, chunk, left
         self._selector = DefaultSelector()
         self._workers: set[_Worker] = set()
         self._returned: deque[Task] = deque()  # of workers that died, or too large to lie ready behind another
+        self._suspects: set[str] = set()  # files of which one may have killed a worker, to be tried by themselves
         self._exhausted = False
         self._under_way = 0  # files at the workers
         self._deaths = 0
@@ -79,8 +93,8 @@ class Pool:
             worker.pipe.close()
         self._selector.close()
 
-    def records(self, items: Iterable[work.Item]) -> Iterator[dict[str, Any]]:
-        """The record of each file as it is done, in any order. Raises work.Stop, a worker's or for dying workers."""
+    def records(self, items: Iterable[work.Item]) -> Iterator[Records]:
+        """The records of files that are done, in any order. Raises work.Stop, a worker's or for dying workers."""
         self._items: Iterator[work.Item] = iter(items)
         first = next(self._items, None)
         if first is None:  # a target that is finished starts no process
@@ -117,7 +131,7 @@ class Pool:
             theirs.close()  # before another is forked: the worker's is to be the only one, so that its death closes it
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _hear(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+    def _hear(self, worker: _Worker) -> Iterator[Records]:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):  # what it had sent before it died has been read
@@ -128,9 +142,11 @@ class Pool:
         if message is None:
             self._feed(worker)
             return
-        worker.tasks[0].popleft()
-        self._under_way -= 1
-        if not worker.tasks[0]:
+        task = worker.tasks[0]
+        for _ in message:
+            self._suspects.discard(task.popleft().name)
+        self._under_way -= len(message)
+        if not task:
             worker.tasks.popleft()
             self._feed(worker)
         self._deaths = 0
@@ -150,12 +166,12 @@ class Pool:
             self._under_way += len(task)
 
     def _take(self) -> Task | None:
-        """The next files: one, or so many that a GPU is busy."""
+        """The next files."""
         if self._returned:
             return self._returned.popleft()
         task: Task = deque()
-        size = 0
-        while len(task) < self._chunk and size < _TASK:
+        size, most = 0, max(1, min(self._chunk, self._left() // (_SHARE * self._count)))
+        while len(task) < most and size < _TASK:
             item = next(self._items, None)
             if item is None:
                 self._exhausted = True
@@ -169,7 +185,7 @@ class Pool:
                 break
         return task or None
 
-    def _bury(self, worker: _Worker) -> Iterator[dict[str, Any]]:
+    def _bury(self, worker: _Worker) -> Iterator[Records]:
         self._selector.unregister(worker.pipe)
         self._workers.remove(worker)
         worker.pipe.close()
@@ -181,17 +197,22 @@ class Pool:
         if self._deaths > _DEATHS + 2 * self._count:
             raise work.Stop(f"the last {self._deaths} processes {ended} before they had done anything")
         self._under_way -= sum(map(len, worker.tasks))
-        blamed = None
+        blamed: Records = []
         if worker.tasks:
-            # Its first file without an answer. Of several in a task any may be at fault: they are tried one by one.
             suspects = worker.tasks.popleft()
-            blamed = suspects.popleft() if len(suspects) == 1 else None
             self._returned.extendleft(reversed(worker.tasks))
-            self._returned.extendleft(deque([item]) for item in reversed(suspects))
+            if len(suspects) == 1 and suspects[0].name in self._suspects:
+                name = suspects[0].name
+                self._suspects.discard(name)
+                blamed = [{"source": name, "status": "failed", "reason": f"the process that read it {ended}"}]
+            else:
+                # Any of them may be at fault, or none. Some may be done, and the worker had not said so yet.
+                self._suspects.update(item.name for item in suspects)
+                self._returned.extendleft(deque([item._replace(resuming=True)]) for item in reversed(suspects))
         if self._returned or not self._exhausted:
             self._start(worker.slot)
-        if blamed is not None:
-            yield {"source": blamed.name, "status": "failed", "reason": f"the process that read it {ended}"}
+        if blamed:
+            yield blamed
 
 
 def _is_long(task: Task) -> bool:
@@ -219,18 +240,32 @@ def _serve(pipe: Connection, parent: int, settings: work.Settings, temporary: st
     warnings.filterwarnings("ignore", module="PIL")  # where nothing is inherited
     torch.set_num_threads(1)
     pipe.send(None)
-    while True:
-        items = pipe.recv()
-        while items:
-            answered = 0
-            try:
-                for record in work.do(items, settings, temporary, threads):
-                    pipe.send(record)
-                    answered += 1
-            except work.Stop as stop:
-                pipe.send(reason(stop))
-                return
-            except Exception as error:  # no file's error, those are records; all the same it must not end the job
-                pipe.send({"source": items[answered].name, "status": "failed", "reason": reason(error)})
+    with contextlib.suppress(work.Stop):
+        while True:
+            _do(pipe.recv(), pipe, settings, temporary, threads)
+
+
+def _do(task: list[work.Item], pipe: Connection, settings: work.Settings, temporary: str, threads: int) -> None:
+    """Do the files of a task and tell of them. Raises work.Stop when that is told, too."""
+    records: Records = []
+    said = time.monotonic()
+    while task:
+        answered = 0
+        try:
+            for record in work.do(task, settings, temporary, threads):
+                records.append(record)
                 answered += 1
-            items = items[answered:]
+                if (now := time.monotonic()) - said > _SOON:
+                    pipe.send(records)
+                    records, said = [], now
+        except work.Stop as stop:
+            if records:
+                pipe.send(records)
+            pipe.send(reason(stop))
+            raise
+        except Exception as error:  # no file's error, those are records; all the same it must not end the job
+            records.append({"source": task[answered].name, "status": "failed", "reason": reason(error)})
+            answered += 1
+        task = task[answered:]
+    if records:
+        pipe.send(records)

@@ -7,8 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from texfilters.cli import atomic, image_files, stages, tar_shards
 from texfilters.cli.atomic import Stop
@@ -23,8 +22,7 @@ Record = dict[str, Any]
 _EXISTS = "exists; --overwrite replaces it"
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """A file to be done."""
 
     name: str  # of the source, relative to the job's
@@ -129,10 +127,11 @@ def _require_room(item: Item, settings: Settings, source: os.stat_result) -> Non
 
 
 def _placed(file: atomic.Temporary, item: Item, settings: Settings, size: int, sha256: str) -> Record:
-    if settings.overwrite or not os.path.lexists(item.target):
-        file.place(item.target)
-    elif not item.resuming or not holds(item.target, size, sha256):
-        raise ValueError(_EXISTS)
+    try:
+        file.place(item.target, replace=settings.overwrite)
+    except atomic.Occupied:
+        if not (item.resuming and holds(item.target, size, sha256)):
+            raise ValueError(_EXISTS) from None
     target = item.target.removeprefix(os.path.join(os.path.dirname(file.name), ""))
     return {"status": "done", "target": target, "target_bytes": size, "target_sha256": sha256}
 

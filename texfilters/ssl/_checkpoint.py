@@ -33,7 +33,10 @@ def header(method: "Method") -> dict[str, Any]:
         "method": type(method).__name__,
         "backbone": {name: getattr(backbone, name) for name in ("name", "small_images", "norm_splits")},
         "settings": plain(method.settings()),
-        "views": {name: plain(getattr(views, name, None)) for name in ("size", "mean", "std")},
+        "views": {
+            **{name: plain(getattr(views, name, None)) for name in ("size", "mean", "std")},
+            "all": " ".join(repr(views).split()),
+        },
         "recipe": plain(asdict(method.recipe)),
         "seed": method.seed,
     }
