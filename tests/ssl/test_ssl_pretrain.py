@@ -219,6 +219,7 @@ class TestErrors:
         assert told.startswith("pretrain.py: error: the loss was not finite in epoch 1, batch 0")
         assert read(Path(yaml.safe_load(config().read_text())["out"]) / "last.ckpt")["epoch"] == 0
 
+    @pytest.mark.slow
     def test_as_a_process(self, config, tmp_path):
         result = subprocess.run(
             [sys.executable, "ssl/pretrain.py", "--config", config(), "--data.root", tmp_path / "none"],
