@@ -18,13 +18,17 @@ class _Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the lines of the description."""
 
 
-def main(args: list[str] | None = None) -> None:
+def arguments() -> ArgumentParser:
     parser = ArgumentParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--checkpoint", type=str, required=True, help="of one of the methods, as pretrain.py writes it")
     parser.add_argument("--path", type=str, required=True, help="the file to write")
     parser.add_argument("--format", type=Format, default="torchvision", help="the library that is to read it")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    given = parser.parse_args(args)
+    return parser
+
+
+def main(args: list[str] | None = None) -> None:
+    given = arguments().parse_args(args)
     try:
         result = export(given.checkpoint, given.path, given.format, overwrite=given.overwrite)
     except FileExistsError:

@@ -12,9 +12,12 @@ those of a class, --print_config of all that a command would use.
 """
 
 import argparse
+import contextlib
+import fcntl
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,6 +43,12 @@ class Bar(TQDMProgressBar):
         trainer.callback_metrics  # noqa: B018
         super().on_train_epoch_end(trainer, module)
 
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        # What is told of the error begins a line of its own.
+        for bar in (self._train_progress_bar, self._val_progress_bar):
+            if bar is not None:
+                bar.close()
+
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
         logged = trainer.callback_metrics
         forks = {f"{name}_{fork}" for name in logged for fork in ("step", "epoch")}
@@ -53,11 +62,12 @@ class Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
 class Parser(LightningArgumentParser):
     """Says what is wrong with a setting, without fifty lines of all that there are."""
 
-    _IDLE = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
+    _IDLE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value type")
+    _IDLE += ("Expected a path but", "Expected a dot import path")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        lines = (line.strip() for line in message.splitlines())
-        told = " ".join(line.removeprefix("- ") for line in lines if not line.startswith(self._IDLE))
+        lines = (line.strip().removeprefix("- ") for line in message.splitlines())
+        told = " ".join(line for line in lines if line and not line.startswith(self._IDLE))
         self.exit(2, f"pretrain.py: error: {told}; see --help\n")
 
 
@@ -125,7 +135,8 @@ class Pretraining(LightningCLI):
 
     def fit(self) -> None:
         checkpoint = self._checkpoint()
-        self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        with alone(Path(self.config["out"])) if self.trainer.is_global_zero else contextlib.nullcontext():
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
 
     def _checkpoint(self) -> Path | None:
         """Where to go on from, looked at before anything is begun."""
@@ -139,6 +150,21 @@ class Pretraining(LightningCLI):
         return path
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others out of the folder of a run: two runs would write over each other's checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            # Ends with this process, however that ends, and unlike flock's is not handed down to workers.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise ValueError(f"another run is writing to {folder}: give another --out") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
 def quiet() -> None:
     """Leave out what Lightning says that is nothing for who runs this."""
     # Of Lightning's own code on newer versions of torch.
@@ -149,9 +175,12 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="You passed in a `val_dataloader` but have no `validation_step`")
     # Data that has nothing to validate with.
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
-    # Advertisements.
+    # The means of an epoch are logged, however short it is.
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    warnings.formatwarning = lambda message, *_, **__: f"pretrain.py: warning: {message}\n"
+    # Advertisements, and what the schedule is made from.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
+        lambda record: not record.getMessage().startswith(("💡 Tip:", "Loading `train_dataloader`"))
     )
 
 
@@ -159,15 +188,17 @@ def main() -> None:
     quiet()
     try:
         Pretraining().fit()
-    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         if (told := _told(error)) is None:
             raise
         sys.exit(f"pretrain.py: error: {told}")
 
 
 def _told(error: BaseException | None) -> str | None:
-    """The message of an error that this project raised for who runs it, or that led to this one."""
+    """The message of an error that this project raised for who runs it, or that led to this one; or of the system's."""
     while error is not None:
+        if isinstance(error, OSError):
+            return str(error)
         last = error.__traceback__
         while last is not None and last.tb_next is not None:
             last = last.tb_next

@@ -256,15 +256,15 @@ class TestUnreadable:
     @pytest.mark.parametrize("options", [{}, {"workers": 1}, {"resident": True}])
     def test_too_many(self, damaged, options):
         match = r"2 of 12 images cannot be read, more than the share max_unreadable=0\.1: .*(cat/1|dog/3)\.png \(not an"
-        with pytest.raises(RuntimeError, match=match):
+        with pytest.raises(OSError, match=match):
             list(data(damaged, 12, max_unreadable=0.1, **options).train_dataloader())
 
     def test_all(self, folder):
         for path in folder.rglob("*.png"):
             path.write_bytes(b"")
-        with pytest.raises(RuntimeError, match="of 12 images cannot be read"):
+        with pytest.raises(OSError, match="of 12 images cannot be read"):
             list(data(folder, 12, max_unreadable=0.5).train_dataloader())
-        with pytest.raises(RuntimeError, match="12 of 12 images cannot be read"):
+        with pytest.raises(OSError, match="12 of 12 images cannot be read"):
             list(data(folder, 12, max_unreadable=0.99).labelled("train"))
 
 

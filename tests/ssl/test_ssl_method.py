@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 pytest.importorskip("lightning", reason="needs lightning")
 
+from lightning import LightningDataModule
+
 from ssl_runs import Toy, fit, loader, same, trainer, weights
 from texfilters.ssl import Method, Recipe, load_backbone
 from texfilters.ssl._checkpoint import read
@@ -100,6 +102,22 @@ class TestRuns:
         fit(Toy(), tmp_path, 2)
         with pytest.warns(UserWarning, match="batches an epoch 3 there and 2 here"):
             fit(Toy(), tmp_path, 3, data=loader(12, 6), resume=tmp_path / "last.ckpt")
+
+    def test_a_run_on_other_data_says_so(self, tmp_path, monkeypatch):
+        class Data(LightningDataModule):
+            def __init__(self, side):
+                super().__init__()
+                self.side = side
+
+            def settings(self):
+                return {"side": self.side}
+
+            def train_dataloader(self):
+                return loader()
+
+        fit(Toy(), tmp_path, 1, data=Data(16))
+        with pytest.warns(UserWarning, match="side 16 there and 18 here"):
+            fit(Toy(), tmp_path, 2, data=Data(18), resume=tmp_path / "last.ckpt")
 
     def test_an_undisturbed_resumption_says_nothing(self, tmp_path):
         fit(Toy(), tmp_path / "a", 2)

@@ -1,10 +1,13 @@
 """The pretraining command: its configurations, its errors, its runs."""
 
 import csv
+import errno
 import functools
 import importlib.util
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,7 @@ def _no_arguments_of_pytest(monkeypatch):
 @pytest.fixture
 def command(monkeypatch, capsys):
     """The command with arguments; what it wrote to stderr, and its exit status."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["pretrain.py", *map(str, arguments)])
@@ -114,7 +118,7 @@ def config(photos, tmp_path):
 
 class TestConfigurations:
     def test_there_is_one_for_every_method(self):
-        methods = {path.stem.rpartition("-")[0] for path in CONFIGS}
+        methods = {path.stem.partition("-")[0] for path in CONFIGS}
         assert methods == {"moco_v2", "byol", "dense_cl", "jigsaw", "rotation", "context_encoder", "supervised"}
         sets = {path.stem.rpartition("-")[2] for path in CONFIGS}
         assert sets == {"imagenet", "imagenet100", "stl10", "cifar10", "pacs"}
@@ -194,6 +198,58 @@ class TestErrors:
         assert message in told
         assert "\n" not in told
 
+    def test_a_word_that_is_no_choice_is_told_with_the_choices(self, command, config):
+        status, told = command("--config", config(), "--model.views.suppress", "non")
+        choices = "Expected a typing.Literal['mixture', 'none'] Given value: non"
+        assert (status, told) == (2, f'pretrain.py: error: Parser key "suppress": {choices}; see --help\n')
+
+    def test_images_that_are_missing_or_damaged_are_told_in_a_line(self, command, config, photos, tmp_path):
+        missing = {"class_path": "texfilters.ssl.CIFAR10Data", "init_args": {"root": str(tmp_path)}}
+        status, told = command("--config", config(("data", missing)))
+        assert (status, told.partition(",")[0]) == (1, f"pretrain.py: error: {tmp_path} holds no CIFAR10")
+
+        damaged = tmp_path / "damaged"
+        shutil.copytree(photos, damaged)
+        (damaged / "train" / "cat" / "0.png").write_bytes(b"")
+        status, told = command("--config", config(), "--data.root", damaged)
+        assert (status, told.partition(",")[0]) == (1, "pretrain.py: error: 1 of 20 images cannot be read")
+        assert "max_unreadable=0.01" in told
+
+    def test_two_runs_in_one_folder(self, command, config, tmp_path):
+        """Another process, since a lock keeps out no one in its own."""
+        (tmp_path / "run").mkdir()
+        code = "import fcntl, sys; fcntl.lockf(file := open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(); input()"
+        held = [sys.executable, "-c", code, tmp_path / "run" / ".lock"]
+        with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            other.stdout.readline()
+            status, told = command("--config", config())
+            other.communicate()
+        assert (status, told) == (
+            1,
+            f"pretrain.py: error: another run is writing to {tmp_path / 'run'}: give another --out",
+        )
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+    def test_a_full_disk(self, command, config, tmp_path, monkeypatch):
+        assert command("--config", config(), "--trainer.max_epochs", 1)[0] == 0
+        before = (tmp_path / "run" / "last.ckpt").read_bytes()
+
+        def full(checkpoint, file):
+            file.write(b"a part")
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            finally:
+                raise RuntimeError("unexpected pos 128 vs 64")
+
+        monkeypatch.setattr(torch, "save", full)
+        status, told = command("--config", config(), "--resume", "last")
+        path = tmp_path / "run" / "last.ckpt"
+        assert status == 1
+        assert told.startswith(f"pretrain.py: error: {path} cannot be written, the checkpoint before is kept: [Errno")
+        assert told.endswith("No space left on device")
+        assert path.read_bytes() == before
+        assert not list((tmp_path / "run").glob("*.unfinished"))
+
     def test_an_error_that_is_no_message_keeps_its_traceback(self, config, monkeypatch):
         def broken(*_):
             return int("broken")
@@ -237,7 +293,7 @@ class TestRuns:
     def test_a_run_leaves_logs_configuration_and_checkpoint(self, command, config, tmp_path):
         out = tmp_path / "run"
         assert command("--config", config(), "--keep_every", 1)[0] == 0
-        assert sorted(p.name for p in out.iterdir()) == ["epoch-1.ckpt", "epoch-2.ckpt", "last.ckpt", "logs"]
+        assert sorted(p.name for p in out.iterdir()) == [".lock", "epoch-1.ckpt", "epoch-2.ckpt", "last.ckpt", "logs"]
         logs = out / "logs" / "version_0"
         assert list(logs.glob("events.out.tfevents.*"))
         with (logs / "metrics.csv").open() as file:
@@ -263,7 +319,9 @@ class TestRuns:
 
         for change, message in (
             (["--model.recipe.lr", 0.2], "the checkpoint is of another run: recipe.lr is 0.1 there and 0.2 here"),
-            (["--model.views.hue", 0.2], "the checkpoint is of another run: views.all is "),
+            (["--model.views.hue", 0.2], "run: views.all is 'hue=0.1)' there and 'hue=0.2)' here"),
+            (["--model.views.suppress", "none"], 'run: views.all is "(suppress): RandomTextureSuppression( 0.5: '),
+            (["--model.views.scale", "[0.5, 1]"], "run: views.all is 'scale=(0.2,' there and 'scale=(0.5,' here"),
             (["--model.backbone", "resnet18"], "backbone.name is 'six_layer' there and 'resnet18' here"),
         ):
             status, told = command("--config", config(), "--resume", out / "epoch-1.ckpt", *change)

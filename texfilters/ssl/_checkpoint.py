@@ -128,7 +128,19 @@ def _differences(there: Any, here: Any, name: str = "") -> Any:
         for key in {**here, **there}:
             yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
     elif there != here:
+        if isinstance(there, str) and isinstance(here, str):
+            there, here = _apart(there, here)
         yield f"{name} is {there!r} there and {here!r} here"
+
+
+def _apart(there: str, here: str) -> tuple[str, str]:
+    """Two descriptions without the words that both begin and end with."""
+    a, b = there.split(), here.split()
+    for _ in range(2):
+        while a and b and a[0] == b[0]:
+            a, b = a[1:], b[1:]
+        a, b = a[::-1], b[::-1]
+    return " ".join(a), " ".join(b)
 
 
 def _misfits(there: Mapping[str, Any], here: Mapping[str, Tensor], shown: int = 3) -> str:
@@ -143,6 +155,13 @@ def _misfits(there: Mapping[str, Any], here: Mapping[str, Tensor], shown: int = 
     return "; ".join(sorted(found)[:shown]) + more
 
 
+def _cause(error: BaseException) -> BaseException:
+    """The system's error behind others."""
+    while not isinstance(error, OSError) and error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Files that are either whole or not there, whenever the process is killed or the machine loses power.
 
@@ -154,10 +173,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(path.name + ".unfinished")
-        with unfinished.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # what torch makes of a full disk
+            unfinished.unlink(missing_ok=True)
+            raise OSError(f"{path} cannot be written, the checkpoint before is kept: {_cause(error)}") from error
         os.replace(unfinished, path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:

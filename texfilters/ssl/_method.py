@@ -134,7 +134,9 @@ class Method(LightningModule):
         """What makes the steps of a run, beside the method's settings."""
         trainer = self.trainer
         batches = trainer.num_training_batches
+        data: dict[str, Any] = getattr(trainer.datamodule, "settings", dict)()  # type: ignore[attr-defined]
         return {
+            **data,
             "epochs": trainer.max_epochs,
             "batches an epoch": batches if isinstance(batches, int) else None,
             "processes": trainer.world_size,

@@ -25,7 +25,7 @@ class Faults:
         self.reasons: dict[str, str] = {}  # by path
 
     def count(self, failures: Iterable[Failure]) -> None:
-        """Raises RuntimeError once there are too many."""
+        """Raises OSError once there are too many."""
         for index, reason in failures:
             path = self.listing.path(index)
             if path not in self.reasons:
@@ -33,7 +33,7 @@ class Faults:
                 _log.warning("skipped, cannot be read: %s (%s)", path, reason)
         if self.are_too_many(len(self.reasons)):
             some = [f"{path} ({reason})" for path, reason in list(self.reasons.items())[:_SHOWN]]
-            raise RuntimeError(
+            raise OSError(
                 f"{len(self.reasons)} of {len(self.listing)} images cannot be read, more than the share "
                 f"max_unreadable={self.max_unreadable:g}: {', '.join(some)}"
                 + (", ..." if len(self.reasons) > _SHOWN else "")

@@ -44,6 +44,10 @@ class ImageData(LightningDataModule):
         """The names of the classes, in the order of their labels; none where images have no labels."""
         raise NotImplementedError
 
+    def settings(self) -> dict[str, Any]:
+        """What makes the batches of a run, in plain types, beside the images themselves."""
+        return {"images a batch": self.batch_size, "seed of the order": self.seed}
+
     def train_dataloader(self) -> Loader:
         rank, processes = self._rank()
         return self._loader(
@@ -119,7 +123,7 @@ class FolderData(ImageData):
     Raises:
         FileNotFoundError, ValueError: when the images are first asked for: for a folder that is missing or holds no
             images, for classes that are not the same in all folders, for fewer images than a batch.
-        RuntimeError: in the midst of a loop, for more unreadable files than `max_unreadable`.
+        OSError: in the midst of a loop, for more unreadable files than `max_unreadable`.
     """
 
     def __init__(
@@ -154,6 +158,9 @@ class FolderData(ImageData):
     @property
     def classes(self) -> Sequence[str]:
         return self._listing("train").classes
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "side": self.side, "images": len(self._listing("train"))}
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -222,7 +229,7 @@ class CIFAR10Data(ImageData):
         seed: of the order.
 
     Raises:
-        RuntimeError: when the images are first asked for, if they are not there.
+        FileNotFoundError: when the images are first asked for, if they are not there.
     """
 
     def __init__(self, root: str, batch_size: int = 256, *, download: bool = False, seed: int = 0) -> None:
@@ -241,7 +248,7 @@ class CIFAR10Data(ImageData):
     def _read(self, split: str, device: torch.device) -> Batch:
         if self.trainer is None:
             self.prepare_data()
-        found = datasets.CIFAR10(self.root, train=split == "train")
+        found = _kept(datasets.CIFAR10, self.root, train=split == "train")
         return _on(device, torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(found.targets))
 
 
@@ -255,7 +262,7 @@ class STL10Data(ImageData):
         batch_size, download, seed: as of `CIFAR10Data`.
 
     Raises:
-        RuntimeError: when the images are first asked for, if they are not there.
+        FileNotFoundError: when the images are first asked for, if they are not there.
     """
 
     pretrains_on = "train+unlabeled"
@@ -275,12 +282,23 @@ class STL10Data(ImageData):
     def _read(self, split: str, device: torch.device) -> Batch:
         if self.trainer is None:
             self.prepare_data()
-        found = datasets.STL10(self.root, split="test" if split == "val" else split)
+        found = _kept(datasets.STL10, self.root, split="test" if split == "val" else split)
         return _on(device, torch.from_numpy(found.data), torch.from_numpy(found.labels))
 
 
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+
+
+def _kept(kind: type[Any], root: str, **which: Any) -> Any:
+    """A data set of torchvision's that was fetched before."""
+    try:
+        return kind(root, **which)
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"{root} holds no {kind.__name__}, or a damaged one: give its folder, or download=True (on a command line "
+            "--data.download true); FolderData reads images in folders of their classes"
+        ) from error
 
 
 def _on(device: torch.device, images: Tensor, labels: Tensor) -> Batch:

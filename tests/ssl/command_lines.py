@@ -1,0 +1,62 @@
+"""Commands of the folder ssl/ as their own parsers read them; nothing is built, trained or written."""
+
+import functools
+import shlex
+from unittest import mock
+
+import jsonargparse
+
+from probe_cases import ROOT, script
+
+
+def parsed(command):
+    """What a command such as `python ssl/probe.py --method knn` gives; ValueError with the parser's words if nothing.
+
+    Args:
+        command: a line, or its words from the script on.
+    """
+    words = shlex.split(command, comments=True) if isinstance(command, str) else list(command)
+    program, *arguments = words[1:] if words[0] == "python" else words
+    at_root = [argument.replace("ssl/configs/", f"{ROOT}/ssl/configs/") for argument in arguments]
+    with _modules_listed_once():
+        return PARSERS[program](at_root)
+
+
+@functools.cache
+def _script(name):
+    return script(name)
+
+
+def _pretrain(arguments):
+    command = _script("pretrain")
+
+    def error(parser, message, ex=None):
+        raise ValueError(message)
+
+    nothing = mock.patch.object(command.Pretraining, "instantiate_classes")
+    unseeded = mock.patch("lightning.pytorch.cli.seed_everything", lambda seed, **_: seed)
+    with nothing, unseeded, mock.patch.object(command.Parser, "error", error):
+        return command.Pretraining(arguments).config
+
+
+def _other(name, arguments):
+    parser = _script(name).arguments()
+    parser.exit_on_error = False
+    return parser.parse_args(arguments)
+
+
+@functools.cache
+def _listed():
+    return functools.lru_cache(jsonargparse._typehints.get_all_subclass_paths)
+
+
+def _modules_listed_once():
+    """jsonargparse looks for the name "mixture" among all modules of torch, a hundred times in a parse."""
+    return mock.patch.object(jsonargparse._typehints, "get_all_subclass_paths", _listed())
+
+
+PARSERS = {
+    "ssl/pretrain.py": _pretrain,
+    "ssl/probe.py": functools.partial(_other, "probe"),
+    "ssl/export.py": functools.partial(_other, "export"),
+}
