@@ -37,7 +37,17 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(f"export.py: error: {error}")
     megabytes = Path(given.path).stat().st_size / 1e6
     print(f"{given.path}: {len(result.tensors)} tensors of {result.model} for {result.format}, {megabytes:.1f} MB")
-    print("\n".join(result.usage))
+    print("\n".join([*_loading(given.path, given.format), *result.usage]))
+
+
+def _loading(path: str, format: Format) -> list[str]:
+    """What makes `weights` of the file for the lines that follow; detectron2 reads it by itself."""
+    if format == "detectron2":
+        return []
+    how = (
+        "safetensors.torch.load_file({!r})" if path.endswith(".safetensors") else "torch.load({!r}, weights_only=True)"
+    )
+    return [f"weights = {how.format(path)}"]
 
 
 if __name__ == "__main__":

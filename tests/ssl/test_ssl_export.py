@@ -4,6 +4,7 @@ import json
 import pickle
 
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from safetensors import safe_open
@@ -26,11 +27,13 @@ def load(path):
     return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
 
 
-def followed(usage, weights):
-    """The network that the lines for a reader make."""
+def followed(usage, weights=None):
+    """The network that the lines for a reader make; those of a file say where its weights are."""
     import timm
 
-    names = {"torch": torch, "torchvision": torchvision, "timm": timm, "weights": weights}
+    names = {"torch": torch, "torchvision": torchvision, "timm": timm, "safetensors": safetensors}
+    if weights is not None:
+        names["weights"] = weights
     exec("\n".join(usage), names)
     return names["model"].eval()
 
@@ -289,7 +292,11 @@ class TestTheCommand:
         command.main(arguments)
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith(f"{path}: 120 tensors of resnet18 for timm, ")
-        assert same_features(load_backbone(checkpoint), followed(lines[1:], load_file(path)))
+        assert same_features(load_backbone(checkpoint), followed(lines[1:]))
+        command.main([*arguments[:-4], "--path", str(tmp_path / "w.pth")])
+        model = followed(capsys.readouterr().out.splitlines()[1:])
+        model.fc = nn.Identity()
+        assert same_features(load_backbone(checkpoint), model)
 
         path.write_text("mine")
         with pytest.raises(SystemExit, match="is there already: give another name, or --overwrite"):
