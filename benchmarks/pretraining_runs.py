@@ -31,6 +31,7 @@ PACKAGES = ["torch", "torchvision", "lightning", "kornia", "numpy"]
 
 def run(cell: Cell, data: Path, epochs: int, logs: Path) -> dict[str, Any]:
     """Train and probe one cell; what was found."""
+    about = described()  # of the code that runs, not of what is committed meanwhile
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         seconds = _call(cell.pretraining(data, out, epochs), logs / f"{cell.name}.log")
@@ -44,7 +45,7 @@ def run(cell: Cell, data: Path, epochs: int, logs: Path) -> dict[str, Any]:
         "study": cell.study,
         "variant": cell.variant,
         "seed": cell.seed,
-        **described(),
+        **about,
         "epochs": epochs,
         "training_seconds": round(seconds, 1),
         "commands": ["python " + " ".join(command) for command in shown],

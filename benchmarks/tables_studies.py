@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from pretraining_studies import STUDIES
 from table_cells import Result, table
 
-NOT_YET = "Not yet measured on a GPU.\n"
+NOT_YET = "Not yet measured.\n"
 
 
 def table_of(study: str, folder: Path) -> str:
@@ -17,22 +18,23 @@ def table_of(study: str, folder: Path) -> str:
         return NOT_YET
     columns = list(found[0]["accuracies"])
     lines = []
-    for variant in STUDIES[study].variants:
-        runs = [result for result in found if result["variant"] == variant]
-        if runs:
-            cells = [spread([100 * run["accuracies"][column] for run in runs]) for column in columns]
-            lines.append([f"{variant.replace('-', ', ')}", *cells, str(len(runs))])
-    first = found[0]
-    epochs = ", ".join(str(n) for n in sorted({result["epochs"] for result in found}))
-    commits = ", ".join(sorted({result["commit"] for result in found}))
-    where = first.get("device") or f"{first['cpu']}, {first['cores']} cores"
-    versions = ", ".join(f"{package} {version}" for package, version in first["packages"].items())
+    for epochs in _distinct(found, "epochs"):
+        for variant in STUDIES[study].variants:
+            runs = [result for result in found if (result["variant"], result["epochs"]) == (variant, epochs)]
+            if runs:
+                cells = [spread([100 * run["accuracies"][column] for run in runs]) for column in columns]
+                lines.append([variant.replace("-", ", "), *cells, str(epochs), str(len(runs))])
+    places = {result.get("device") or f"{result['cpu']}, {result['cores']} cores" for result in found}
+    versions = ", ".join(f"{package} {version}" for package, version in found[0]["packages"].items())
     seconds = mean(result["training_seconds"] for result in found)
-    note = (
-        f"Accuracy in %; mean and standard deviation over seeds. {epochs} epochs, {seconds:,.0f} s of training a run."
-    )
-    origin = f"<sub>{where}; {first['date']}; commit {commits}; {versions}.</sub>"
-    return table(["", *columns, "runs"], lines) + f"\n{note}\n\n{origin}\n"
+    note = f"Accuracy in %; mean and standard deviation over seeds. {seconds:,.0f} s of training a run."
+    dates, commits = (", ".join(_distinct(found, key)) for key in ("date", "commit"))
+    origin = f"<sub>{'; '.join(sorted(places))}; {dates}; commit {commits}; {versions}.</sub>"
+    return table(["", *columns, "epochs", "runs"], lines) + f"\n{note}\n\n{origin}\n"
+
+
+def _distinct(found: list[Result], key: str) -> list[Any]:
+    return sorted({result[key] for result in found})
 
 
 def spread(values: list[float]) -> str:

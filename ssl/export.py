@@ -5,21 +5,17 @@
 The file's name ends in .safetensors, .pth or, for detectron2, .pkl. The lines that are printed say how to load it.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 
+from texfilters.ssl._command_line import Formatter, ToldInALine
 from texfilters.ssl.export import Format, export
 
 
-class _Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the description."""
-
-
 def arguments() -> ArgumentParser:
-    parser = ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser = ToldInALine(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--checkpoint", type=str, required=True, help="of one of the methods, as pretrain.py writes it")
     parser.add_argument("--path", type=str, required=True, help="the file to write")
     parser.add_argument("--format", type=Format, default="torchvision", help="the library that is to read it")

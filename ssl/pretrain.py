@@ -11,7 +11,6 @@ Every setting of a configuration is an option, too: --model.recipe.lr 0.1, --tra
 those of a class, --print_config of all that a command would use.
 """
 
-import argparse
 import contextlib
 import fcntl
 import logging
@@ -19,9 +18,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse import DefaultHelpFormatter
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -29,6 +27,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from texfilters.ssl import Method
 from texfilters.ssl._checkpoint import AtomicCheckpointIO, EveryEpoch, check, read
+from texfilters.ssl._command_line import Formatter, ToldInALine
 from texfilters.ssl.data import ImageData
 
 
@@ -55,20 +54,8 @@ class Bar(TQDMProgressBar):
         return {name: f"{float(value):.4g}" for name, value in logged.items() if name not in forks}
 
 
-class Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the description."""
-
-
-class Parser(LightningArgumentParser):
-    """Says what is wrong with a setting, without fifty lines of all that there are."""
-
-    _IDLE = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value type")
-    _IDLE += ("Expected a path but", "Expected a dot import path")
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        lines = (line.strip().removeprefix("- ") for line in message.splitlines())
-        told = " ".join(line for line in lines if line and not line.startswith(self._IDLE))
-        self.exit(2, f"pretrain.py: error: {told}; see --help\n")
+class Parser(ToldInALine, LightningArgumentParser):
+    """Lightning's, with short errors."""
 
 
 class Pretraining(LightningCLI):

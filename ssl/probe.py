@@ -13,7 +13,6 @@ Results go to --out as METHOD.json, METHOD.csv (accuracy by class), METHOD-confu
 trained, METHOD-curve.csv and .png and METHOD.pth, its weights.
 """
 
-import argparse
 import csv
 import json
 import math
@@ -25,26 +24,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor, nn
+from tqdm import tqdm
 
 import texfilters
 from texfilters import evaluate
 from texfilters.evaluate import Classification, Epoch, Probe, ProbeRecipe, figures
 from texfilters.ssl import Backbone, load_backbone
 from texfilters.ssl._checkpoint import KEY, read
+from texfilters.ssl._command_line import Formatter, ToldInALine
 from texfilters.ssl._evaluation import centered, cropped, shuffled
 from texfilters.ssl.data import ImageData
 
 RECIPES = {"moco": evaluate.MOCO, "nonsemantic": evaluate.NONSEMANTIC, "geirhos": evaluate.FINETUNE}
 
 
-class _Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the description."""
-
-
 def arguments() -> ArgumentParser:
-    parser = ArgumentParser(description=__doc__, formatter_class=_Formatter)
+    parser = ToldInALine(description=__doc__, formatter_class=Formatter)
     parser.add_argument("--config", action="config", help="a YAML of these options")
     parser.add_argument("--method", type=Literal["knn", "linear", "finetune", "pixels"], default="knn")
     parser.add_argument("--out", type=str, default="runs/probe", help="the folder of the results")
@@ -110,6 +107,7 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | N
     train, test, classes = data.labelled("train"), tests.labelled(given.test_split), len(data.classes)
 
     def measured(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
+        batches = tqdm(batches, "features", leave=False, disable=None)
         return evaluate.features(network, batches, transform=center, device=device)
 
     settings: dict[str, Any] = {"size": size, "share": given.share}
@@ -210,7 +208,6 @@ class _Progress:
 def write(out: Path, record: dict[str, Any], outcome: Classification, result: Probe | None) -> None:
     method, classes = record["method"], list(record["by_class"])
     title = f"{method}: {outcome.accuracy:.2%} of {len(outcome.answers)} test images"
-    out.mkdir(parents=True, exist_ok=True)
     counts = outcome.confusion.sum(1).tolist()
     rows = [[name, count, record["by_class"][name]] for name, count in zip(classes, counts, strict=True)]
     _write_table(
@@ -252,8 +249,10 @@ def main(args: list[str] | None = None) -> None:
     except (ValueError, TypeError) as error:
         parser.error(str(error))
     try:
+        figures.ready()
+        out.mkdir(parents=True, exist_ok=True)
         record, outcome, result = measure(given)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         sys.exit(f"probe.py: error: {error}")
     record["data"] = {key: config[key].as_dict() for key in ("data", "test_data") if config[key] is not None}
     write(out, record, outcome, result)

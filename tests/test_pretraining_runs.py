@@ -196,12 +196,22 @@ class TestTables:
             (tmp_path / f"cifar10_{one['variant']}_seed{one['seed']}.json").write_text(json.dumps(one))
         (tmp_path / "trial_plain_seed0.json").write_text("of another study")
         lines = tables_studies.table_of("cifar10", tmp_path).splitlines()
-        assert lines[0] == "|  | test knn | test linear | runs |"
-        # 72 and the root of ((2**2 + 1**2 + 3**2) / 2), by hand.
-        assert lines[2:4] == ["| plain | 72.0 ± 2.6 | 80.0 ± 0.0 | 3 |", "| patches, alpha2 | 50.0 | 62.5 | 1 |"]
-        assert "30 epochs, 101 s of training a run" in lines[5]
-        assert lines[-1].startswith("<sub>a GPU; ")
-        assert "torch 2.15.0" in lines[-1]
+        assert lines[0] == "|  | test knn | test linear | epochs | runs |"
+        # 72 and the root of (2**2 + 1**2 + 3**2) / 2, by hand.
+        assert lines[2:4] == [
+            "| plain | 72.0 ± 2.6 | 80.0 ± 0.0 | 30 | 3 |",
+            "| patches, alpha2 | 50.0 | 62.5 | 30 | 1 |",
+        ]
+        assert "101 s of training a run" in lines[5]
+        assert lines[-1] == "<sub>a GPU; 2026-11-20, 2026-11-21, 2026-11-22; commit abc1234; torch 2.15.0.</sub>"
+
+    def test_runs_of_other_lengths_and_machines_are_not_mixed(self, tmp_path):
+        long, short = result("plain", 0, knn=0.8), result("plain", 1, knn=0.4) | {"epochs": 3, "device": "another"}
+        for one in (long, short):
+            (tmp_path / f"cifar10_plain_seed{one['seed']}.json").write_text(json.dumps(one))
+        lines = tables_studies.table_of("cifar10", tmp_path).splitlines()
+        assert lines[2:4] == ["| plain | 40.0 | 3 | 1 |", "| plain | 80.0 | 30 | 1 |"]
+        assert lines[-1].startswith("<sub>a GPU; another; ")
 
     def test_what_is_not_there_is_not_made_up(self, tmp_path):
-        assert tables_studies.table_of("cifar10", tmp_path).startswith("Not yet measured")
+        assert tables_studies.table_of("cifar10", tmp_path) == "Not yet measured.\n"

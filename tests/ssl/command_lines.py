@@ -7,6 +7,7 @@ from unittest import mock
 import jsonargparse
 
 from probe_cases import ROOT, script
+from texfilters.ssl._command_line import ToldInALine
 
 
 def parsed(command):
@@ -18,7 +19,7 @@ def parsed(command):
     words = shlex.split(command, comments=True) if isinstance(command, str) else list(command)
     program, *arguments = words[1:] if words[0] == "python" else words
     at_root = [argument.replace("ssl/configs/", f"{ROOT}/ssl/configs/") for argument in arguments]
-    with _modules_listed_once():
+    with _modules_listed_once(), mock.patch.object(ToldInALine, "error", _raised):
         return PARSERS[program](at_root)
 
 
@@ -29,20 +30,17 @@ def _script(name):
 
 def _pretrain(arguments):
     command = _script("pretrain")
-
-    def error(parser, message, ex=None):
-        raise ValueError(message)
-
     nothing = mock.patch.object(command.Pretraining, "instantiate_classes")
-    unseeded = mock.patch("lightning.pytorch.cli.seed_everything", lambda seed, **_: seed)
-    with nothing, unseeded, mock.patch.object(command.Parser, "error", error):
+    with nothing, mock.patch("lightning.pytorch.cli.seed_everything", lambda seed, **_: seed):
         return command.Pretraining(arguments).config
 
 
 def _other(name, arguments):
-    parser = _script(name).arguments()
-    parser.exit_on_error = False
-    return parser.parse_args(arguments)
+    return _script(name).arguments().parse_args(arguments)
+
+
+def _raised(parser, message, ex=None):
+    raise ValueError(message)
 
 
 @functools.cache

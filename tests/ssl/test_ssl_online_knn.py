@@ -77,6 +77,10 @@ class Watch(OnlineKNN):
     "ignore:Be aware that when using",
 )
 class TestOnlineKNN:
+    def test_a_share_out_of_range_is_told_before_an_epoch_is_over(self):
+        with pytest.raises(ValueError, match="share must lie in"):
+            OnlineKNN(share=1.5)
+
     def test_training_and_resuming_are_bitwise_undisturbed(self, folder, tmp_path):
         alone, _ = trained(folder)
         every = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)

@@ -277,3 +277,31 @@ class TestPictures:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         with pytest.raises(ImportError, match=r"pip install 'texfilters\[evaluate\]'"):
             figures.training_curve([evaluate.Epoch(1, 1, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--method=knnn", "Parser key \"method\": Expected a typing.Literal['knn', 'linear', 'finetune', "),
+        ("--data.rot=x", "Option 'rot' is not accepted"),
+        ("--recipe=mocco", "Parser key \"recipe\": Expected a typing.Literal['moco', 'nonsemantic', 'geirhos']"),
+    ],
+)
+def test_a_typo_is_named_in_a_line(call, capsys, option, told):
+    with pytest.raises(SystemExit) as end:
+        call("knn", option)
+    written = capsys.readouterr().err
+    assert end.value.code == 2
+    assert written.partition(": error: ")[2].startswith(told)
+    assert written.count("\n") == 1
+
+
+def test_what_keeps_results_from_being_written_is_told_before_measuring(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "features", lambda *_, **__: pytest.fail("measured"))
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(SystemExit, match=r"^probe.py: error: .*File exists"):
+        call("knn")
+    (tmp_path / "out").unlink()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SystemExit, match=r"^probe.py: error: pictures need matplotlib"):
+        call("knn")

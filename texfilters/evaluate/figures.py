@@ -96,13 +96,18 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
     figure.savefig(path, dpi=150, metadata=metadata)
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
+def ready() -> type["Figure"]:
+    """Whether there is matplotlib, for whoever will draw after a long measurement; ImportError if there is not."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         message = "pictures need matplotlib: pip install 'texfilters[evaluate]'"
         raise ImportError(message, name="matplotlib") from error
-    return Figure(figsize=size, layout="constrained", facecolor="white")
+    return Figure
+
+
+def _figure(size: tuple[float, float]) -> "Figure":
+    return ready()(figsize=size, layout="constrained", facecolor="white")
 
 
 def _cells(n: int) -> list[tuple[int, int]]:

@@ -13,8 +13,6 @@ from texfilters.ssl.data import ImageData
 from texfilters.ssl.views import CenterView, Views
 
 View = Callable[[Batch], Tensor]
-
-
 Three = Sequence[float] | None  # for red, green and blue; None is ImageNet's
 
 

@@ -44,7 +44,7 @@ class OnlineKNN(Callback):
         self.k = _check.whole("k", k, least=1)
         self.temperature = _check.positive("temperature", temperature, finite=True)
         self.size = None if size is None else _check.whole("size", size, least=1)
-        self.share = share
+        self.share = None if share is None else _check.positive("share", _check.probability("share", share))
         self._loaders: tuple[Any, ...] = ()
         self._view: View | None = None
 
