@@ -326,6 +326,7 @@ def test_workers_live_as_long_as_the_run(tmp_path, folder, limit):
     assert len(found[0]) == 2
     assert all(sorted(pids) == sorted(found[0]) for pids in found)
     assert multiprocessing.active_children() == []
-    assert len(epoch(loader := module.train_dataloader())) == 2  # it can be used again
+    loader = module.train_dataloader()  # another time
+    assert len(epoch(loader)) == 2
     loader.close()
     assert multiprocessing.active_children() == []
