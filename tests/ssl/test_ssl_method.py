@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 pytest.importorskip("lightning", reason="needs lightning")
 
@@ -130,7 +131,7 @@ class TestRuns:
                 return original(tensor, *args)
 
             monkeypatch.setattr(torch.Tensor, name, counted)
-        fit(Counting(), tmp_path, 1, data=list(loader(40, 4)), log_every_n_steps=4)
+        fit(Counting(), tmp_path, 1, data=DataLoader(list(loader(40, 4)), batch_size=None), log_every_n_steps=4)
         assert len(read_in) == 10
         looks = [count > 0 for count in read_in[:-1]]
         assert looks == [False, False, False, True, False, False, False, True, False]

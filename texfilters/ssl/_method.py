@@ -165,8 +165,8 @@ class Method(LightningModule):
         if step != _NEVER:
             epoch, batch = divmod(step, _BATCHES)
             raise FloatingPointError(
-                f"the loss was not finite in epoch {epoch}, batch {batch} (both counted from 0); the last checkpoint "
-                "is from before. A lower learning rate, a longer warm-up or precision bf16-mixed may help"
+                f"the loss was not finite in epoch {epoch}, batch {batch} (both counted from 0); checkpoints hold "
+                "what was before. A lower learning rate, a longer warm-up or precision bf16-mixed may help"
             )
 
     def _check_weights(self, state: dict[str, Any]) -> None:
