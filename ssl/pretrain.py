@@ -145,6 +145,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
     # The folder of a new version, in which the configuration has just been saved.
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    # Data that could be validated with, for a method that does not.
+    warnings.filterwarnings("ignore", message="You passed in a `val_dataloader` but have no `validation_step`")
     # Data that has nothing to validate with.
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
     # Advertisements.

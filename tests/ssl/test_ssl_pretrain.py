@@ -126,7 +126,7 @@ class TestConfigurations:
         with torch.device("cpu" if path.stem.startswith("jigsaw") else "meta"):
             run = pretrain.Pretraining(arguments)
         method, data = run.model, run.datamodule
-        assert type(method).__name__.lower() == path.stem.rpartition("-")[0].replace("_", "")
+        assert type(method).__name__.lower() == path.stem.partition("-")[0].replace("_", "")
         assert run.config["out"] == f"runs/{path.stem}"
         assert f"--config ssl/configs/{path.name}" in path.read_text()
         assert run.trainer.max_epochs >= max([1, *method.recipe.milestones])
