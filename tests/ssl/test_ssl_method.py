@@ -200,6 +200,47 @@ class TestBatches:
         assert len(method.drawn) == 2
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+class TestOnAGpu:
+    # "warn": cuBLAS may have been used before its workspace was asked to be a fixed one.
+    on_gpu = {"accelerator": "gpu", "devices": 1, "deterministic": "warn"}  # noqa: RUF012
+
+    def test_a_resumed_run_is_the_undisturbed_one(self, tmp_path):
+        torch.manual_seed(0)
+        whole, half, rest = Toy(), Toy(), Toy()
+        half.load_state_dict(whole.state_dict())
+        fit(whole, tmp_path / "whole", 4, **self.on_gpu)
+        half.broken = lambda method, loss: loss * (math.nan if len(method.drawn) == 8 else 1)
+        with pytest.raises(FloatingPointError, match="epoch 2, batch 1"):
+            fit(half, tmp_path / "half", 4, **self.on_gpu)
+        fit(rest, tmp_path / "half", 4, resume=tmp_path / "half" / "last.ckpt", **self.on_gpu)
+        assert rest.drawn == whole.drawn[6:]
+        ends = [read(tmp_path / name / "last.ckpt") for name in ("whole", "half")]
+        assert same(*(end["state_dict"] for end in ends))
+
+    def test_a_step_waits_for_nothing(self, tmp_path):
+        class Strict(Toy):
+            def loss(self, batch):
+                return nn.functional.cross_entropy(self.head(self.backbone(batch.images / 255)), batch.labels)
+
+            training_step = Method.training_step
+
+            def on_train_batch_start(self, batch, batch_idx):
+                super().on_train_batch_start(batch, batch_idx)
+                torch.cuda.set_sync_debug_mode("error" if batch_idx else "default")
+
+            def on_train_batch_end(self, outputs, batch, batch_idx):
+                if (batch_idx + 1) % 4:  # no look
+                    super().on_train_batch_end(outputs, batch, batch_idx)
+                torch.cuda.set_sync_debug_mode("default")
+
+        try:
+            fit(Strict(), tmp_path, 1, data=loader(40, 4), log_every_n_steps=4, **self.on_gpu)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def test_a_loss_without_a_trainer_logs_nothing():
     Toy().log("value", torch.tensor(1.0))
 

@@ -171,7 +171,7 @@ class Method(LightningModule):
 
     def _check_weights(self, state: dict[str, Any]) -> None:
         """The last step's loss may have been finite and its gradient not."""
-        values = {name: value for name, value in state.items() if value.is_floating_point()}
+        values = {name: v for name, v in state.items() if isinstance(v, Tensor) and v.is_floating_point()}
         finite = torch.stack([value.isfinite().all().to(self.device) for value in values.values()]).tolist()
         bad = [name for name, good in zip(values, finite, strict=True) if not good]
         if not self.trainer.strategy.reduce_boolean_decision(not bad):
