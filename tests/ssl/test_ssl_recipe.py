@@ -145,6 +145,14 @@ class TestLars:
         half, state = trained(range(3))
         assert torch.equal(trained(range(3, 6), state, half)[0], whole)
 
+    def test_velocities_are_made_once(self, monkeypatch):
+        p = nn.Parameter(torch.ones(2, 2))
+        p.grad = torch.ones(2, 2)
+        optimizer = LARS([p], lr=0.1)
+        optimizer.step()
+        monkeypatch.setattr(torch, "zeros_like", lambda _: pytest.fail("a step made zeros"))
+        optimizer.step()
+
     @pytest.mark.cuda
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
     def test_a_gpu_gives_the_same_and_waits_for_nothing(self):
