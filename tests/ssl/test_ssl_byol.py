@@ -147,6 +147,18 @@ def test_patches_are_of_the_querys_own_view():
         torch.testing.assert_close(images, batch.images * factor)
 
 
+def test_the_layout_of_views_is_kept():
+    class Last(Scaled):
+        def forward(self, images, sizes):
+            return super().forward(images, sizes).contiguous(memory_format=torch.channels_last)
+
+    method = small(views=Last(0.01), second_views=Last(-0.02), nonsemantic=2)
+    seen = seen_by(method.target_backbone)
+    method.loss(noise(4))
+    assert len(seen) == 6
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images in seen)
+
+
 def test_patches_are_drawn_anew_and_of_the_size_asked_for():
     method, batch = small(nonsemantic=1, patch_size=SIDE), noise(3)
     seen = seen_by(method.target_backbone)

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from lightning import LightningModule
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -253,3 +254,26 @@ def test_a_recipe_must_be_one():
 def test_a_run_without_an_end_has_no_schedule(tmp_path):
     with pytest.raises(ValueError, match="max_epochs must be at least 1, got -1"):
         fit(Toy(), tmp_path, -1, max_steps=2)
+
+
+def test_what_is_logged_is_of_all_processes(monkeypatch):
+    given = {}
+    monkeypatch.setattr(LightningModule, "log", lambda self, name, value, **options: given.update({name: options}))
+    method = Toy()
+    method._trainer = object()
+    method.log("one", 1.0)
+    method.log_dict({"two": 2.0}, batch_size=3)
+    assert {name: options["sync_dist"] for name, options in given.items()} == {"one": True, "two": True}
+    assert given["two"]["batch_size"] == 3
+
+
+def test_validation_draws_the_same_in_every_epoch(tmp_path):
+    class Validated(Toy):
+        def validation_step(self, batch, batch_idx):
+            seen.append(torch.rand(()).item())
+
+    seen = []
+    run = trainer(tmp_path, 2, num_sanity_val_steps=0)
+    run.fit(Validated(), loader(), loader())
+    assert len(set(seen[:3])) == 3
+    assert seen[:3] == seen[3:]

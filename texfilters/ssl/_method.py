@@ -84,6 +84,10 @@ class Method(LightningModule):
         self._check_count(len(batch[0]))
         seed_everything_for(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
+    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """What validation draws, such as puzzles, is the same in every epoch: its values can be compared."""
+        seed_everything_for(self.seed, 0, batch_idx, self.global_rank)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.loss(Batch(*batch))
         self.watch(loss, batch_idx)
@@ -91,12 +95,17 @@ class Method(LightningModule):
         return loss
 
     def log(self, name: str, value: Any, *args: Any, **options: Any) -> None:
-        """Lightning's, never in its progress bar: what is there is read after every step, which waits for the GPU.
+        """Lightning's, of all processes, whatever the options say, as those of `log_dict` always do.
 
-        The bar of ssl/pretrain.py shows all that is logged, and reads it now and then.
+        Never in its progress bar: what is there is read after every step, which waits for the GPU. The bar of
+        ssl/pretrain.py shows all that is logged, and reads it now and then.
         """
         if self._trainer is not None:
-            super().log(name, value, *args, **{"sync_dist": True, **options, "prog_bar": False})
+            super().log(name, value, *args, **{**options, "sync_dist": True, "prog_bar": False})
+
+    def log_mean(self, name: str, values: Tensor) -> None:
+        """The mean over an epoch of `[B]` or `[B, ...]`."""
+        self.log(name, values.detach().mean(), on_step=False, on_epoch=True, batch_size=len(values))
 
     def watch(self, loss: Tensor, batch_idx: int) -> None:
         """Note on the device whether a loss is not finite; for a subclass whose `training_step` is its own."""
