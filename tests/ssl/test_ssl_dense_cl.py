@@ -153,6 +153,15 @@ def test_a_resnet_trains_in_shuffled_parts():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters() if p.requires_grad)
 
 
+def test_every_parameter_that_is_trained_has_a_gradient():
+    """What DistributedDataParallel asks for; nothing reaches the classifier's hidden layer."""
+    method = DenseCL("mobilenet_v3_small", views=TwoViews(), queue=8, norm_splits=1)
+    method.loss(batch_of(4, side=64)).backward()
+    for name, parameter in method.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    assert sum("classifier" in name for name, parameter in method.backbone.named_parameters()) == 2
+
+
 def test_the_defaults_are_the_papers(tiny):
     given = {name: p.default for name, p in inspect.signature(DenseCL).parameters.items()}
     assert {name: given[name] for name in ("backbone", "dim", "queue", "m", "temperature", "weight")} == {

@@ -62,6 +62,7 @@ class DenseCL(MomentumMethod):
         width = self.backbone.map_dim
         if width is None:
             raise ValueError(f"backbone must have feature maps for DenseCL, got {backbone!r}")
+        self.backbone.train_maps_alone()
         self.head = Heads(width, _check.whole("dim", dim, least=1))
         self.momentum_backbone, self.momentum_head = follower(self.backbone), follower(self.head)
         self.queue, self.dense_queue = Queue(queue, dim, seed=seed), Queue(queue, dim, seed=seed + 1)
