@@ -27,7 +27,7 @@ class Jigsaw(Method):
     `val_accuracy` of puzzles of the images' middle.
 
     Args:
-        backbone: the trunk: a torchvision model, or "context_free", with tiles resized to 75 pixels.
+        backbone: the trunk: a torchvision model, or "context_free", with `resize=75` as in its paper's code.
         small_images: as in `Backbone`.
         views: the window that the tiles are cut from, of `grid * cell` pixels. None is a square of at least half of the
             image, gray with a probability of 0.3, neither flipped nor colored, and suppressed by the papers' mixture,
