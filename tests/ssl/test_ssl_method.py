@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning import LightningModule
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 pytest.importorskip("lightning", reason="needs lightning")
 
@@ -251,9 +251,20 @@ def test_a_recipe_must_be_one():
         Toy(recipe={"lr": 1.0})
 
 
-def test_a_run_without_an_end_has_no_schedule(tmp_path):
+@pytest.mark.parametrize("every_step", [False, True])
+@pytest.mark.parametrize("max_steps", [-1, 2])
+def test_a_run_without_an_end_has_no_schedule(tmp_path, every_step, max_steps):
     with pytest.raises(ValueError, match="max_epochs must be at least 1, got -1"):
-        fit(Toy(), tmp_path, -1, max_steps=2)
+        fit(Toy(recipe=Recipe(every_step=every_step)), tmp_path, -1, max_steps=max_steps)
+
+
+def test_a_schedule_of_steps_needs_their_number(tmp_path):
+    class Unnumbered(IterableDataset):
+        def __iter__(self):
+            return iter(loader())
+
+    with pytest.raises(ValueError, match="every_step needs data of a known length, got none"):
+        trainer(tmp_path, 1).fit(Toy(recipe=Recipe(every_step=True)), DataLoader(Unnumbered(), batch_size=None))
 
 
 def test_what_is_logged_is_of_all_processes(monkeypatch):

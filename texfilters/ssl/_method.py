@@ -69,7 +69,8 @@ class Method(LightningModule):
 
     def configure_optimizers(self) -> Any:
         epochs = self.trainer.max_epochs
-        return self.recipe.configured(self, -1 if epochs is None else epochs, self._steps_of_an_epoch())
+        epochs = _check.whole("max_epochs", -1 if epochs is None else epochs, least=1)
+        return self.recipe.configured(self, epochs, self._steps_of_an_epoch())
 
     def on_train_start(self) -> None:
         self._compare_with_resumed()
@@ -135,9 +136,11 @@ class Method(LightningModule):
     def _steps_of_an_epoch(self) -> int:
         if not self.recipe.every_step:
             return 1
-        if self.trainer.estimated_stepping_batches == math.inf:  # which also finds the number of batches
-            raise ValueError("every_step needs data of a known length, got no end")
-        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        self.trainer.estimated_stepping_batches  # noqa: B018, finds the number of batches
+        batches = self.trainer.num_training_batches
+        if batches == math.inf:
+            raise ValueError("every_step needs data of a known length, got none")
+        return math.ceil(batches / self.trainer.accumulate_grad_batches)
 
     def _run(self) -> dict[str, Any]:
         """What makes the steps of a run, beside the method's settings."""

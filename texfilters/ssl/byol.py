@@ -107,7 +107,7 @@ class BYOL(Method):
         """The optimizer's step, after which the target network follows."""
         step, steps = self.trainer.global_step, self.trainer.estimated_stepping_batches
         super().optimizer_step(*args, **options)
-        m = target_momentum(self.m, step, steps)
+        m = target_momentum(self.m, step, steps if steps > 0 else math.inf)  # -1: data of unknown length
         update(self.backbone, self.target_backbone, m)
         update(self.projector, self.target_projector, m)
 
@@ -127,7 +127,7 @@ class BYOL(Method):
 def target_momentum(m: float, step: int, steps: float) -> float:
     """What the target network keeps of itself in a step, counted from 0: from `m` to 1 along a cosine.
 
-    `1 - (1 - m) (cos(pi step / steps) + 1) / 2`. In a run without an end, of `math.inf` steps, it stays `m`.
+    `1 - (1 - m) (cos(pi step / steps) + 1) / 2`. In a run of `math.inf` steps it stays `m`.
 
     Source: Grill et al. 2020, arXiv:2006.07733, section 3.2.
     """
