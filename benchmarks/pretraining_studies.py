@@ -1,4 +1,4 @@
-"""What pretraining_runs.py trains: studies, their variants and how each network is probed: a method of probe.py and its options."""
+"""What pretraining_runs.py trains: studies, their variants, and the probes, each a method of probe.py and options."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
