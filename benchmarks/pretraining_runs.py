@@ -1,6 +1,6 @@
 """Pretrain and probe on real images, a file of results for every run.
 
-    python benchmarks/pretraining_runs.py DATA --study trial            # two CPU cores, ten minutes a run
+    python benchmarks/pretraining_runs.py DATA --study trial            # a CPU, some ten minutes a run
     python benchmarks/pretraining_runs.py DATA --study cifar10 --at-once 4
 
 DATA holds cifar10/train/<class>/, cifar10/val/<class>/ and pacs/<domain>/<class>/. What has a result is left out, so
@@ -31,6 +31,7 @@ PACKAGES = ["torch", "torchvision", "lightning", "kornia", "numpy"]
 
 def run(cell: Cell, data: Path, epochs: int, logs: Path) -> dict[str, Any]:
     """Train and probe one cell; what was found."""
+    about = described()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         seconds = _call(cell.pretraining(data, out, epochs), logs / f"{cell.name}.log")
@@ -44,7 +45,7 @@ def run(cell: Cell, data: Path, epochs: int, logs: Path) -> dict[str, Any]:
         "study": cell.study,
         "variant": cell.variant,
         "seed": cell.seed,
-        **described(),
+        **about,
         "epochs": epochs,
         "training_seconds": round(seconds, 1),
         "commands": ["python " + " ".join(command) for command in shown],

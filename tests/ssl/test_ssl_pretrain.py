@@ -114,7 +114,7 @@ def config(photos, tmp_path):
 
 class TestConfigurations:
     def test_there_is_one_for_every_method(self):
-        methods = {path.stem.rpartition("-")[0] for path in CONFIGS}
+        methods = {path.stem.split("-")[0] for path in CONFIGS}
         assert methods == {"moco_v2", "byol", "dense_cl", "jigsaw", "rotation", "context_encoder", "supervised"}
         sets = {path.stem.rpartition("-")[2] for path in CONFIGS}
         assert sets == {"imagenet", "imagenet100", "stl10", "cifar10", "pacs"}
