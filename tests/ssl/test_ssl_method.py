@@ -272,8 +272,8 @@ def test_what_is_logged_is_of_all_processes(monkeypatch):
     monkeypatch.setattr(LightningModule, "log", lambda self, name, value, **options: given.update({name: options}))
     method = Toy()
     method._trainer = object()
-    method.log("one", 1.0)
-    method.log_dict({"two": 2.0}, batch_size=3)
+    method.log("one", torch.tensor(1.0))
+    method.log_dict({"two": torch.tensor(2.0)}, batch_size=3)
     assert {name: options["sync_dist"] for name, options in given.items()} == {"one": True, "two": True}
     assert given["two"]["batch_size"] == 3
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -96,13 +96,19 @@ class Method(LightningModule):
         return loss
 
     def log(self, name: str, value: Any, *args: Any, **options: Any) -> None:
-        """Lightning's, of all processes, whatever the options say, as those of `log_dict` always do.
+        """Lightning's, the mean of all processes, whatever the options say, as those of `log_dict` always do.
 
-        Never in its progress bar: what is there is read after every step, which waits for the GPU. The bar of
-        ssl/pretrain.py shows all that is logged, and reads it now and then.
+        A step's tensors are reduced here: Lightning has a barrier before, at which every step would wait for the GPU.
+        Never in its progress bar: what is there is read after every step. The bar of ssl/pretrain.py shows all that is
+        logged, and reads it now and then.
         """
-        if self._trainer is not None:
-            super().log(name, value, *args, **{**options, "sync_dist": True, "prog_bar": False})
+        if self._trainer is None:
+            return
+        on_step = options.get("on_step")
+        of_step = self._current_fx_name == "training_step" if on_step is None else on_step
+        if here := of_step and isinstance(value, Tensor):
+            value = self._mean_of_processes(value)
+        super().log(name, value, *args, **{**options, "sync_dist": not here, "prog_bar": False})
 
     def log_mean(self, name: str, values: Tensor) -> None:
         """The mean over an epoch of `[B]` or `[B, ...]`."""
@@ -132,6 +138,13 @@ class Method(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         _checkpoint.check(checkpoint, self)
         self._resumed = checkpoint[_checkpoint.KEY].get("run")
+
+    def _mean_of_processes(self, value: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return value
+        value = value.detach() / self.trainer.world_size
+        distributed.all_reduce(value)
+        return value
 
     def _steps_of_an_epoch(self) -> int:
         if not self.recipe.every_step:
