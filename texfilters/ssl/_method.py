@@ -142,7 +142,7 @@ class Method(LightningModule):
     def _mean_of_processes(self, value: Tensor) -> Tensor:
         if self.trainer.world_size == 1:
             return value
-        value = value.detach() / self.trainer.world_size
+        value = value.detach().to(self.device) / self.trainer.world_size
         distributed.all_reduce(value)
         return value
 
