@@ -1,6 +1,6 @@
 """Pretrain and probe on real images, a file of results for every run.
 
-    python benchmarks/pretraining_runs.py DATA --study trial            # two CPU cores, ten minutes a run
+    python benchmarks/pretraining_runs.py DATA --study trial            # a CPU, some ten minutes a run
     python benchmarks/pretraining_runs.py DATA --study cifar10 --at-once 4
 
 DATA holds cifar10/train/<class>/, cifar10/val/<class>/ and pacs/<domain>/<class>/. What has a result is left out, so

@@ -1,4 +1,4 @@
-"""What pretraining_runs.py trains: studies, their variants and how each network is probed."""
+"""What pretraining_runs.py trains: studies, their variants, and the probes, each a method of probe.py and options."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ class Study:
     variants: dict[str, tuple[str, ...]]
     epochs: int
     tests: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"test": ()})  # options of a probe's data
-    probes: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"knn": (), "linear": ()})
+    probes: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"knn": ("knn",), "linear": ("linear",)})
     seeds: int = 3
     needs_gpu: bool = True
 
@@ -38,13 +38,18 @@ def _domain(name: str) -> tuple[str, ...]:
 
 
 STUDIES = {
-    # On two CPU cores ten minutes a run: is anything learned?
+    # On a CPU core some ten minutes a run: is anything learned?
     "trial": Study(
         "rotation-six_layer-cifar10.yaml",
         _CIFAR10,
         {"plain": _NO_SUPPRESSION, "suppressed": ()},
-        epochs=10,
-        probes={"knn": (), "linear": ("--standardize", "--lr=0.1", "--epochs=30", "--milestones=[15,25]")},
+        epochs=6,
+        probes={
+            "knn": ("knn",),
+            "linear": ("linear", "--standardize", "--lr=0.1", "--epochs=30", "--milestones=[15,25]"),
+            "knn untrained": ("knn", "--random_init"),
+            "knn of pixels": ("pixels",),
+        },
         seeds=1,
         needs_gpu=False,
     ),
@@ -91,11 +96,11 @@ class Cell:
         """The commands of the probes, and the folder of each one's results."""
         study, found = STUDIES[self.study], {}
         for test, where in study.tests.items():
-            for probe, how in study.probes.items():
-                folder = Path(out) / "probes" / test
+            for probe, (method, *how) in study.probes.items():
+                folder = Path(out) / "probes" / f"{test} {probe}".replace(" ", "-")
                 options = [option.format(data=data) for option in (*study.data, *where, *how)]
-                command = ["ssl/probe.py", f"--checkpoint={out}/last.ckpt", f"--method={probe}", f"--out={folder}"]
-                found[f"{test} {probe}"] = [*command, f"--seed={self.seed}", *options], folder / f"{probe}.json"
+                command = ["ssl/probe.py", f"--checkpoint={out}/last.ckpt", f"--method={method}", f"--out={folder}"]
+                found[f"{test} {probe}"] = [*command, f"--seed={self.seed}", *options], folder / f"{method}.json"
         return found
 
 

@@ -73,14 +73,26 @@ class Saved(Callback):
     """What a process has in the end, and what it drew in its steps."""
 
     def __init__(self, folder):
-        self.folder, self.steps = folder, []
+        self.folder, self.steps, self.logged, self.barriers = folder, [], [], []
+
+    def on_train_batch_start(self, trainer, method, batch, batch_idx):
+        barrier = distributed.barrier
+
+        def counted(*args, **options):
+            self.barriers.append(batch_idx)
+            return barrier(*args, **options)
+
+        self.barrier, distributed.barrier = barrier, counted
 
     def on_train_batch_end(self, trainer, method, outputs, batch, batch_idx):
+        distributed.barrier = self.barrier
         self.steps.append((outputs["loss"].detach(), torch.rand(()), method.order_generator().initial_seed()))
+        self.logged.append(trainer.callback_metrics["loss_step"])
 
     def on_train_end(self, trainer, method):
         splits = method.backbone.features[1].splits
         result = {"state": method.state_dict(), "steps": self.steps, "splits": splits}
+        result |= {"logged": self.logged, "epoch": trainer.callback_metrics["loss_epoch"], "barriers": self.barriers}
         torch.save(result, self.folder / f"trainer{trainer.global_rank}.pt")
 
 

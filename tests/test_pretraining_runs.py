@@ -51,19 +51,21 @@ class TestCells:
     def test_so_are_its_probes(self, study, tmp_path):
         cell = Cell(study, "suppressed", 2)
         found = cell.measurements(tmp_path / "data", tmp_path / "run")
-        tests, probes = STUDIES[study].tests, STUDIES[study].probes
-        assert list(found) == [f"{test} {probe}" for test in tests for probe in probes]
+        study = STUDIES[study]
+        wanted = {f"{test} {probe}": (test, how) for test in study.tests for probe, how in study.probes.items()}
+        assert list(found) == list(wanted)
         pretrained = parsed(cell.pretraining(tmp_path / "data", tmp_path / "run", 1)).data.init_args
         for name, (command, result) in found.items():
-            test, probe = name.split()
+            test, (method, *options) = wanted[name]
             given = parsed(command)
-            assert (given.method, given.seed) == (probe, 2)
-            assert result == Path(given.out) / f"{probe}.json"
+            assert (given.method, given.seed) == (method, 2)
+            assert given.random_init == ("--random_init" in options)
+            assert result == Path(given.out) / f"{method}.json"
             assert given.checkpoint == f"{tmp_path / 'run'}/last.ckpt"
             data = given.data.init_args
             for same in ("root", "side", "domains"):  # learned from what was pretrained on
                 assert data[same] == pretrained[same]
-            if study == "pacs":
+            if cell.study == "pacs":
                 assert (data.domains, data.val_domains) == (["photo"], [test])
 
     def test_results_are_kept_apart(self, tmp_path):
@@ -123,14 +125,15 @@ def main(tmp_path, monkeypatch):
 
 class TestRuns:
     def test_what_has_a_result_is_left_out_and_what_failed_is_tried_again(self, main, tmp_path, capsys):
+        epochs = STUDIES["trial"].epochs
         code, trained = main("--study", "trial")
-        assert (code, trained) == (1, [("trial_plain_seed0", 10), ("trial_suppressed_seed0", 10)])
+        assert (code, trained) == (1, [("trial_plain_seed0", epochs), ("trial_suppressed_seed0", epochs)])
         assert "trial_plain_seed0: ended with 1" in capsys.readouterr().out
         written = tmp_path / "results" / "trial_suppressed_seed0.json"
         assert json.loads(written.read_text())["accuracies"] == {"test knn": 0.5}
         assert list(written.parent.iterdir()) == [written]
 
-        assert main("--study", "trial") == (1, [("trial_plain_seed0", 10)])
+        assert main("--study", "trial") == (1, [("trial_plain_seed0", epochs)])
         assert main("--study", "trial", "--cells", "suppressed_*") == (0, [])
 
     def test_cells_and_epochs_can_be_chosen(self, main):
@@ -151,7 +154,7 @@ class TestRuns:
     def test_a_result_says_how_to_repeat_it(self, tmp_path, monkeypatch):
         def call(command, log):
             """Leaves what the command would leave."""
-            options = dict(option.split("=", 1) for option in command if option.startswith("--"))
+            options = dict(option.split("=", 1) for option in command if "=" in option)
             out = Path(options["--out"])
             if command[0] == "ssl/pretrain.py":
                 (out / "logs" / "version_0").mkdir(parents=True)

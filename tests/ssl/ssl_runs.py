@@ -20,9 +20,11 @@ class Toy(Method):
         self.drawn, self.rates = [], []  # a number and the learning rate of every step
 
     def loss(self, batch):
-        noise = torch.randn(batch.images.shape)
+        noise = torch.randn(batch.images.shape)  # on the CPU, whatever the device
         self.drawn.append(noise[0, 0, 0, 0].item())
-        loss = nn.functional.cross_entropy(self.head(self.backbone(batch.images / 255 + 0.1 * noise)), batch.labels)
+        loss = nn.functional.cross_entropy(
+            self.head(self.backbone(batch.images / 255 + 0.1 * noise.to(self.device))), batch.labels
+        )
         return loss if self.broken is None else self.broken(self, loss)
 
     def training_step(self, batch, batch_idx):

@@ -93,6 +93,21 @@ def test_maps_pooled_are_the_features(name):
         torch.testing.assert_close(backbone.maps(images).mean((2, 3)), backbone(images))
 
 
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [
+        ("alexnet", ["classifier.1", "classifier.4"]), ("vgg11_bn", ["classifier.0", "classifier.3"]),
+        ("convnext_tiny", ["classifier.0"]), ("resnet18", []), ("swin_t", []), ("context_free", ["fc6.0"]),
+    ],
+)  # fmt: skip
+def test_what_no_map_depends_on_can_be_frozen(name, frozen):
+    backbone = empty(name)
+    backbone.train_maps_alone()
+    assert backbone.training
+    still = [name for name, parameter in backbone.model.named_parameters() if not parameter.requires_grad]
+    assert still == [f"{layer}.{kind}" for layer in frozen for kind in ("weight", "bias")]
+
+
 def test_counting_the_features_draws_nothing_and_changes_no_statistics():
     torch.manual_seed(3)
     torchvision.models.resnet18()

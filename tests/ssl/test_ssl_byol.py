@@ -9,7 +9,7 @@ import torch
 from lightning import Callback, Trainer
 from torch import nn
 from torch.nn.functional import normalize
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from texfilters import patch_negatives
 from texfilters.ssl import Batch, Recipe, _checkpoint
@@ -147,6 +147,18 @@ def test_patches_are_of_the_querys_own_view():
         torch.testing.assert_close(images, batch.images * factor)
 
 
+def test_the_layout_of_views_is_kept():
+    class Last(Scaled):
+        def forward(self, images, sizes):
+            return super().forward(images, sizes).contiguous(memory_format=torch.channels_last)
+
+    method = small(views=Last(0.01), second_views=Last(-0.02), nonsemantic=2)
+    seen = seen_by(method.target_backbone)
+    method.loss(noise(4))
+    assert len(seen) == 6
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images in seen)
+
+
 def test_patches_are_drawn_anew_and_of_the_size_asked_for():
     method, batch = small(nonsemantic=1, patch_size=SIDE), noise(3)
     seen = seen_by(method.target_backbone)
@@ -215,6 +227,23 @@ def test_the_target_follows_every_step_of_the_optimizer(accumulated):
         assert torch.equal(recorder.target[after - 1], recorder.target[after - accumulated])
     assert (recorder.online[-1] - recorder.online[0]).abs().max() > 1e-3
     assert (recorder.target[-1] - recorder.online[-1]).abs().max() > 1e-4
+
+
+class Unnumbered(IterableDataset):
+    """Batches whose number nothing tells."""
+
+    def __iter__(self):
+        return iter([noise(4) for _ in range(3)])
+
+
+def test_the_target_keeps_its_pace_where_the_number_of_steps_is_unknown():
+    recorder, method = Recorder(), small(m=0.5, recipe=Recipe("sgd", lr=0.5, schedule="constant"))
+    fit(method, Unnumbered(), 1, [recorder])
+    expected = recorder.online[0]
+    for online, target in zip(recorder.online[1:], recorder.target[1:], strict=True):
+        expected = (expected + online) / 2
+        torch.testing.assert_close(target, expected, atol=1e-6, rtol=1e-5)
+    assert len(recorder.target) == 4
 
 
 class Stop(Callback):

@@ -45,6 +45,13 @@ def test_local_responses_are_normalized_as_by_torch():
     assert (ours(maps) - maps).abs().max() > 1  # it does something at all
 
 
+def test_local_responses_of_half_precision_do_not_overflow():
+    normalize = ContextFree().features[3]
+    maps = torch.full((1, 96, 3, 3), 1000.0)
+    torch.testing.assert_close(normalize(maps.half()), normalize(maps))
+    assert normalize(maps).min() > 10
+
+
 @pytest.mark.parametrize("side", [39, 64, 75, 130])
 def test_other_sizes(side):
     features = ContextFree().eval()(torch.rand(1, 3, side, side + 3))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import multiprocessing
 import pickle
 import shutil
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ for package in ("kornia", "lightning", "torchvision"):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 import jsonargparse  # noqa: E402
-from lightning import LightningModule, Trainer  # noqa: E402
+from lightning import Callback, LightningModule, Trainer  # noqa: E402
 
 from data_cases import CLASSES, epoch, flat, level, levels, tree  # noqa: E402
 from texfilters.ssl._loaders import InSequence, Shuffled  # noqa: E402
@@ -104,8 +105,8 @@ class TestFolder:
 
     def test_what_workers_get_can_be_sent_to_them(self, folder):
         loader = data(folder).train_dataloader()
-        again = pickle.loads(pickle.dumps(loader.loader.dataset))
-        assert torch.equal(again.__getitems__([7])[0].images, loader.loader.dataset.__getitems__([7])[0].images)
+        again = pickle.loads(pickle.dumps(loader.files))
+        assert torch.equal(again.__getitems__([7])[0].images, loader.files.__getitems__([7])[0].images)
 
     def test_train_and_val(self, tmp_path):
         tree(tmp_path / "train")
@@ -284,20 +285,48 @@ class Watching(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
+def fitted(tmp_path, module, epochs, checkpoint=None, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        default_root_dir=tmp_path,
+        **quiet,
+        **options,
+    )
+    watching = Watching()
+    trainer.fit(watching, module, ckpt_path=checkpoint)
+    return watching.seen, trainer
+
+
 @pytest.mark.parametrize("options", [{"workers": 1}, {"resident": True}])
 def test_a_run_that_is_resumed_goes_on_in_the_same_order(tmp_path, folder, options):
-    def run(epochs, checkpoint=None):
-        module = Watching()
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-        trainer = Trainer(
-            max_epochs=epochs, accelerator="cpu", use_distributed_sampler=False, default_root_dir=tmp_path, **quiet
-        )
-        trainer.fit(module, data(folder, 5, **options), ckpt_path=checkpoint)
-        return module.seen, trainer.checkpoint_callback.best_model_path
-
-    whole, _ = run(3)
-    first, checkpoint = run(1)
-    rest, _ = run(3, checkpoint)
+    whole, _ = fitted(tmp_path, data(folder, 5, **options), 3)
+    first, trainer = fitted(tmp_path, data(folder, 5, **options), 1)
+    rest, _ = fitted(tmp_path, data(folder, 5, **options), 3, trainer.checkpoint_callback.best_model_path)
     assert first + rest == whole
     orders = [[seen for number, _, seen in whole if number == e] for e in range(3)]
     assert orders == [epoch(data(folder, 5).train_dataloader(), e) for e in range(3)]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_workers_live_as_long_as_the_run(tmp_path, folder, limit):
+    """From epoch to epoch, and no longer, whether it took all batches of an epoch or not."""
+    found = []
+
+    class Counting(Callback):
+        def on_train_batch_start(self, *arguments):
+            found.append([process.pid for process in multiprocessing.active_children()])
+
+    module = data(folder, 5, workers=2)
+    options = {"limit_train_batches": limit, "callbacks": [Counting()], "enable_checkpointing": False}
+    fitted(tmp_path, module, 3, **options)
+    assert len(found) == 3 * limit
+    assert len(found[0]) == 2
+    assert all(sorted(pids) == sorted(found[0]) for pids in found)
+    assert multiprocessing.active_children() == []
+    loader = module.train_dataloader()  # another time
+    assert len(epoch(loader)) == 2
+    loader.close()
+    assert multiprocessing.active_children() == []

@@ -121,3 +121,11 @@ class TestUnderLightning:
 
     def test_each_normalizes_its_share_of_the_parts(self, results):
         assert [rank["splits"] for rank in results["trainer"]] == [2, 2]
+
+    def test_losses_are_logged_of_both_and_no_step_waits_at_a_barrier(self, results):
+        first, second = results["trainer"]
+        means = [(a[0] + b[0]) / 2 for a, b in zip(first["steps"], second["steps"], strict=True)]
+        for rank in (first, second):
+            torch.testing.assert_close(torch.stack(rank["logged"]), torch.stack(means))
+            torch.testing.assert_close(rank["epoch"], torch.stack(means[4:]).mean())
+            assert rank["barriers"] == []

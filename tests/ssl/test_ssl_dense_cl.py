@@ -50,6 +50,14 @@ class TestMatched:
         found = matched(maps, 3 * maps.flip(-1), places)[:, :, 0].reshape(2, 4, 4)
         assert torch.equal(found, torch.arange(16.0).reshape(4, 4).flip(-1).expand(2, 4, 4))
 
+    def test_autocast_changes_nothing(self):
+        """Behind ReLU all places of an image are alike but for some percent, which bfloat16 does not tell apart."""
+        query, key = (5 + torch.rand(2, 64, 5, 5) for _ in range(2))
+        places = torch.arange(25.0).expand(2, 25)[:, :, None]
+        expected = matched(query, key, places)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(matched(query, key, places), expected)
+
     def test_no_gradient_passes(self):
         query, key, places = (torch.randn(1, 4, 2, 2, requires_grad=True) for _ in range(3))
         assert not matched(query, key, places.flatten(2)).requires_grad
@@ -143,6 +151,15 @@ def test_a_resnet_trains_in_shuffled_parts():
     order = torch.randperm(4, generator=method.order_generator())
     assert torch.equal(seen[0], batch.images.flip(-1)[order] / 255)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters() if p.requires_grad)
+
+
+def test_every_parameter_that_is_trained_has_a_gradient():
+    """What DistributedDataParallel asks for; nothing reaches the classifier's hidden layer."""
+    method = DenseCL("mobilenet_v3_small", views=TwoViews(), queue=8, norm_splits=1)
+    method.loss(batch_of(4, side=64)).backward()
+    for name, parameter in method.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    assert sum("classifier" in name for name, parameter in method.backbone.named_parameters()) == 2
 
 
 def test_the_defaults_are_the_papers(tiny):

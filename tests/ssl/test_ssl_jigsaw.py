@@ -238,6 +238,14 @@ def test_the_context_free_network():
     assert shapes == [(8, 256, 3, 3)]
 
 
+def test_tiles_are_normalized_as_the_trunk_sees_them():
+    method = Jigsaw("context_free", permutations=4, grid=2, cell=50, tile=40, resize=75, hidden=8)
+    puzzles = method.puzzles(torch.rand(3, 3, 100, 100), torch.arange(3))
+    assert puzzles.shape == (3, 4, 3, 75, 75)
+    torch.testing.assert_close(puzzles.mean((-2, -1)), torch.zeros(3, 4, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(puzzles.std((-2, -1)), torch.ones(3, 4, 3))
+
+
 def test_defaults_are_the_papers():
     method = Jigsaw()
     assert method.backbone.name == "resnet18"

@@ -5,8 +5,9 @@ import warnings
 
 import pytest
 import torch
+from lightning import LightningModule
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 pytest.importorskip("lightning", reason="needs lightning")
 
@@ -218,6 +219,47 @@ class TestBatches:
         assert len(method.drawn) == 2
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+class TestOnAGpu:
+    # "warn": cuBLAS may have been used before its workspace was asked to be a fixed one.
+    on_gpu = {"accelerator": "gpu", "devices": 1, "deterministic": "warn"}  # noqa: RUF012
+
+    def test_a_resumed_run_is_the_undisturbed_one(self, tmp_path):
+        torch.manual_seed(0)
+        whole, half, rest = Toy(), Toy(), Toy()
+        half.load_state_dict(whole.state_dict())
+        fit(whole, tmp_path / "whole", 4, **self.on_gpu)
+        half.broken = lambda method, loss: loss * (math.nan if len(method.drawn) == 8 else 1)
+        with pytest.raises(FloatingPointError, match="epoch 2, batch 1"):
+            fit(half, tmp_path / "half", 4, **self.on_gpu)
+        fit(rest, tmp_path / "half", 4, resume=tmp_path / "half" / "last.ckpt", **self.on_gpu)
+        assert rest.drawn == whole.drawn[6:]
+        ends = [read(tmp_path / name / "last.ckpt") for name in ("whole", "half")]
+        assert same(*(end["state_dict"] for end in ends))
+
+    def test_a_step_waits_for_nothing(self, tmp_path):
+        class Strict(Toy):
+            def loss(self, batch):
+                return nn.functional.cross_entropy(self.head(self.backbone(batch.images / 255)), batch.labels)
+
+            training_step = Method.training_step
+
+            def on_train_batch_start(self, batch, batch_idx):
+                super().on_train_batch_start(batch, batch_idx)
+                torch.cuda.set_sync_debug_mode("error" if batch_idx else "default")
+
+            def on_train_batch_end(self, outputs, batch, batch_idx):
+                if (batch_idx + 1) % 4:  # no look
+                    super().on_train_batch_end(outputs, batch, batch_idx)
+                torch.cuda.set_sync_debug_mode("default")
+
+        try:
+            fit(Strict(), tmp_path, 1, data=loader(40, 4), log_every_n_steps=4, **self.on_gpu)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def test_a_loss_without_a_trainer_logs_nothing():
     Toy().log("value", torch.tensor(1.0))
 
@@ -227,6 +269,40 @@ def test_a_recipe_must_be_one():
         Toy(recipe={"lr": 1.0})
 
 
-def test_a_run_without_an_end_has_no_schedule(tmp_path):
+@pytest.mark.parametrize("every_step", [False, True])
+@pytest.mark.parametrize("max_steps", [-1, 2])
+def test_a_run_without_an_end_has_no_schedule(tmp_path, every_step, max_steps):
     with pytest.raises(ValueError, match="max_epochs must be at least 1, got -1"):
-        fit(Toy(), tmp_path, -1, max_steps=2)
+        fit(Toy(recipe=Recipe(every_step=every_step)), tmp_path, -1, max_steps=max_steps)
+
+
+def test_a_schedule_of_steps_needs_their_number(tmp_path):
+    class Unnumbered(IterableDataset):
+        def __iter__(self):
+            return iter(loader())
+
+    with pytest.raises(ValueError, match="every_step needs data of a known length, got none"):
+        trainer(tmp_path, 1).fit(Toy(recipe=Recipe(every_step=True)), DataLoader(Unnumbered(), batch_size=None))
+
+
+def test_what_is_logged_is_of_all_processes(monkeypatch):
+    given = {}
+    monkeypatch.setattr(LightningModule, "log", lambda self, name, value, **options: given.update({name: options}))
+    method = Toy()
+    method._trainer = object()
+    method.log("one", torch.tensor(1.0))
+    method.log_dict({"two": torch.tensor(2.0)}, batch_size=3)
+    assert {name: options["sync_dist"] for name, options in given.items()} == {"one": True, "two": True}
+    assert given["two"]["batch_size"] == 3
+
+
+def test_validation_draws_the_same_in_every_epoch(tmp_path):
+    class Validated(Toy):
+        def validation_step(self, batch, batch_idx):
+            seen.append(torch.rand(()).item())
+
+    seen = []
+    run = trainer(tmp_path, 2, num_sanity_val_steps=0)
+    run.fit(Validated(), loader(), loader())
+    assert len(set(seen[:3])) == 3
+    assert seen[:3] == seen[3:]

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from texfilters import patch_negatives
 from texfilters.ssl import _momentum
-from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, layout, shuffled, update
+from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, layout, patches, shuffled, update
 from texfilters.ssl._norm import SplitBatchNorm2d
 from texfilters.ssl._recipe import Recipe
 
@@ -160,6 +161,15 @@ class TestShuffled:
         images, seen = torch.randn(6, 3, 4, 4).contiguous(memory_format=memory), []
         shuffled(lambda images: seen.append(images) or images, images, self.generator())
         assert layout(seen[0]) is layout(images) is memory
+
+    @pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+    def test_patches_have_the_layout_of_their_images(self, memory):
+        images = torch.randn(4, 3, 8, 6).contiguous(memory_format=memory)
+        torch.manual_seed(0)
+        found = patches(images, (2, 3), 2)
+        torch.manual_seed(0)
+        assert torch.equal(torch.stack(found, dim=1), patch_negatives(images, (2, 3), 2))
+        assert [layout(each) for each in found] == [memory] * 2
 
     def test_one_process_gathers_its_own(self):
         values = torch.randn(3, 2, requires_grad=True)

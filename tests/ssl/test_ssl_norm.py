@@ -87,3 +87,18 @@ def test_a_batch_that_has_no_such_parts():
 def test_a_cumulative_average_is_refused():
     with pytest.raises(TypeError, match="momentum must be a number, got NoneType"):
         split(nn.Sequential(nn.BatchNorm2d(3, momentum=None)), 2)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_parts_on_a_gpu(layout, dtype):
+    whole, parts = pair(2)
+    images = torch.randn(8, 5, 3, 4).to("cuda", dtype, memory_format=layout)
+    result = whole.cuda()(images)
+    assert result.dtype == dtype
+    for k, part in enumerate(parts):
+        torch.testing.assert_close(result[k::2], part.cuda()(images[k::2]))
+    mean = torch.stack([part.running_mean for part in parts]).mean(0)
+    torch.testing.assert_close(whole.running_mean, mean)

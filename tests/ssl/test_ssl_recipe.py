@@ -145,6 +145,34 @@ class TestLars:
         half, state = trained(range(3))
         assert torch.equal(trained(range(3, 6), state, half)[0], whole)
 
+    def test_velocities_are_made_once(self, monkeypatch):
+        p = nn.Parameter(torch.ones(2, 2))
+        p.grad = torch.ones(2, 2)
+        optimizer = LARS([p], lr=0.1)
+        optimizer.step()
+        monkeypatch.setattr(torch, "zeros_like", lambda _: pytest.fail("a step made zeros"))
+        optimizer.step()
+
+    @pytest.mark.cuda
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+    def test_a_gpu_gives_the_same_and_waits_for_nothing(self):
+        generator = torch.Generator().manual_seed(0)
+        start, *gradients = (torch.randn(4, 3, generator=generator) for _ in range(4))
+        ends = []
+        for device in ("cpu", "cuda"):
+            p = nn.Parameter(start.to(device))
+            optimizer = LARS([p], lr=0.3, weight_decay=0.1)
+            sent = [gradient.to(device) for gradient in gradients]
+            try:
+                torch.cuda.set_sync_debug_mode("error")
+                for gradient in sent:
+                    p.grad = gradient
+                    optimizer.step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            ends.append(p.detach().cpu())
+        torch.testing.assert_close(*ends)
+
     def test_a_closure(self):
         p = nn.Parameter(torch.ones(2, 2))
 

@@ -87,29 +87,52 @@ class Backbone(nn.Module):
             return model.permute(model.norm(features(images)))
         return features(images).relu() if isinstance(model, DenseNet) else features(images)
 
+    def train_maps_alone(self) -> None:
+        """Freeze what the maps do not depend on, such as AlexNet's fc6: DDP waits for the gradients of all else.
+
+        Raises:
+            ValueError: if the network has no maps.
+        """
+        parameters, tensors = dict(self.named_parameters()), _without_content(self)
+        leaves = [tensors[name].requires_grad_() for name in parameters]
+        gradients = torch.autograd.grad(_output(self, "maps", tensors, 224).sum(), leaves, allow_unused=True)
+        for parameter, gradient in zip(parameters.values(), gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
+
     @torch.no_grad()
     def _dims(self, side: int) -> tuple[int, int | None]:
-        """Of an image without content: nothing is computed, no statistics change and no number is drawn."""
-        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
-        image = torch.empty(1, 3, side, side, device="meta")
-        self.eval()
-        dim = functional_call(self, tensors, image).shape[1]
+        tensors = _without_content(self)
+        dim = _output(self, "forward", tensors, side).shape[1]
         try:
-            map_dim = functional_call(_Maps(self), {f"backbone.{k}": v for k, v in tensors.items()}, image).shape[1]
+            return dim, _output(self, "maps", tensors, side).shape[1]
         except ValueError:
-            map_dim = None
-        self.train()
-        return dim, map_dim
+            return dim, None
 
 
-class _Maps(nn.Module):
-    def __init__(self, backbone: Backbone) -> None:
+class _Called(nn.Module):
+    """Calls a method of a backbone, as functional_call wants a module."""
+
+    def __init__(self, backbone: Backbone, method: str) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.method = backbone, method
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.backbone.maps(images)
+        return getattr(self.backbone, self.method)(images)
+
+
+def _without_content(backbone: Backbone) -> dict[str, Tensor]:
+    tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
+    return {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+
+
+def _output(backbone: Backbone, method: str, tensors: dict[str, Tensor], side: int) -> Tensor:
+    """For an image without content: nothing is computed, no statistics change and no number is drawn."""
+    training, image = backbone.training, torch.empty(1, 3, side, side, device="meta")
+    called = _Called(backbone, method).eval()
+    try:
+        return functional_call(called, {f"backbone.{name}": tensor for name, tensor in tensors.items()}, image)
+    finally:
+        backbone.train(training)
 
 
 def _built(name: str) -> tuple[nn.Module, int]:

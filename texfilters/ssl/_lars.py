@@ -66,7 +66,10 @@ class LARS(torch.optim.Optimizer):
             trust = group["eta"] * w / (g + group["weight_decay"] * w)
             trust = torch.where((w > 0) & (g > 0), trust, 1.0)
             torch._foreach_mul_(updates, list(trust.unbind()))
-        velocities = [self.state[p].setdefault("velocity", torch.zeros_like(p)) for p in params]
+        for p in params:
+            if "velocity" not in self.state[p]:
+                self.state[p]["velocity"] = torch.zeros_like(p)
+        velocities = [self.state[p]["velocity"] for p in params]
         torch._foreach_mul_(velocities, group["momentum"])
         torch._foreach_add_(velocities, updates, alpha=group["lr"])
         torch._foreach_sub_(params, velocities)

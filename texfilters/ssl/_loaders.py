@@ -1,6 +1,7 @@
 """Batches in the order of an epoch, from files by way of workers, or from tensors on the device."""
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -75,27 +76,44 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """End what works for it; it may be iterated over again."""
+
 
 class FromFiles(Loader):
-    """Decoded by workers."""
+    """Decoded by workers, which stay from epoch to epoch if they are kept, until `close`."""
 
     def __init__(self, files: Files, order: Order, workers: int, *, pin: bool, keeps: bool) -> None:
         super().__init__(order)
-        self.faults = files.faults
-        self.loader: DataLoader[Any] = DataLoader(
-            files,
-            batch_sampler=order,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            pin_memory=pin,
-            persistent_workers=keeps and workers > 0,
-            generator=torch.Generator(),  # else it would draw from torch's own
-        )
+        self.files, self.workers, self.pin, self.keeps = files, workers, pin, keeps
+        self._loader: DataLoader[Any] | None = None
+        self._under_way: Callable[[], Generator[Batch] | None] = lambda: None
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch, failures in self.loader:
-            self.faults.count(failures)
+        batches = self._batches()
+        self._under_way = weakref.ref(batches)
+        return batches
+
+    def _batches(self) -> Generator[Batch]:
+        if self._loader is None:
+            self._loader = DataLoader(
+                self.files,
+                batch_sampler=self.sampler,
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+                pin_memory=self.pin,
+                persistent_workers=self.keeps and self.workers > 0,
+                generator=torch.Generator(),  # else it would draw from torch's own
+            )
+        for batch, failures in self._loader:
+            self.files.faults.count(failures)
             yield batch
+
+    def close(self) -> None:
+        # The garbage collector ends the queue to a worker before the worker, and then waits five seconds for each.
+        if (batches := self._under_way()) is not None:
+            batches.close()
+        self._loader = None
 
 
 class FromTensors(Loader):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -69,7 +69,8 @@ class Method(LightningModule):
 
     def configure_optimizers(self) -> Any:
         epochs = self.trainer.max_epochs
-        return self.recipe.configured(self, -1 if epochs is None else epochs, self._steps_of_an_epoch())
+        epochs = _check.whole("max_epochs", -1 if epochs is None else epochs, least=1)
+        return self.recipe.configured(self, epochs, self._steps_of_an_epoch())
 
     def on_train_start(self) -> None:
         self._compare_with_resumed()
@@ -84,6 +85,10 @@ class Method(LightningModule):
         self._check_count(len(batch[0]))
         seed_everything_for(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
+    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """What validation draws, such as puzzles, is the same in every epoch: its values can be compared."""
+        seed_everything_for(self.seed, 0, batch_idx, self.global_rank)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.loss(Batch(*batch))
         self.watch(loss, batch_idx)
@@ -91,12 +96,23 @@ class Method(LightningModule):
         return loss
 
     def log(self, name: str, value: Any, *args: Any, **options: Any) -> None:
-        """Lightning's, never in its progress bar: what is there is read after every step, which waits for the GPU.
+        """Lightning's, the mean of all processes, whatever the options say, as those of `log_dict` always do.
 
-        The bar of ssl/pretrain.py shows all that is logged, and reads it now and then.
+        A step's tensors are reduced here: Lightning has a barrier before, at which every step would wait for the GPU.
+        Never in its progress bar: what is there is read after every step. The bar of ssl/pretrain.py shows all that is
+        logged, and reads it now and then.
         """
-        if self._trainer is not None:
-            super().log(name, value, *args, **{"sync_dist": True, **options, "prog_bar": False})
+        if self._trainer is None:
+            return
+        on_step = options.get("on_step")
+        of_step = self._current_fx_name == "training_step" if on_step is None else on_step
+        if here := of_step and isinstance(value, Tensor):
+            value = self._mean_of_processes(value)
+        super().log(name, value, *args, **{**options, "sync_dist": not here, "prog_bar": False})
+
+    def log_mean(self, name: str, values: Tensor) -> None:
+        """The mean over an epoch of `[B]` or `[B, ...]`."""
+        self.log(name, values.detach().mean(), on_step=False, on_epoch=True, batch_size=len(values))
 
     def watch(self, loss: Tensor, batch_idx: int) -> None:
         """Note on the device whether a loss is not finite; for a subclass whose `training_step` is its own."""
@@ -123,12 +139,21 @@ class Method(LightningModule):
         _checkpoint.check(checkpoint, self)
         self._resumed = checkpoint[_checkpoint.KEY].get("run")
 
+    def _mean_of_processes(self, value: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return value
+        value = value.detach().to(self.device) / self.trainer.world_size
+        distributed.all_reduce(value)
+        return value
+
     def _steps_of_an_epoch(self) -> int:
         if not self.recipe.every_step:
             return 1
-        if self.trainer.estimated_stepping_batches == math.inf:  # which also finds the number of batches
-            raise ValueError("every_step needs data of a known length, got no end")
-        return math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        self.trainer.estimated_stepping_batches  # noqa: B018, finds the number of batches
+        batches = self.trainer.num_training_batches
+        if batches == math.inf:
+            raise ValueError("every_step needs data of a known length, got none")
+        return math.ceil(batches / self.trainer.accumulate_grad_batches)
 
     def _run(self) -> dict[str, Any]:
         """What makes the steps of a run, beside the method's settings."""
@@ -173,7 +198,7 @@ class Method(LightningModule):
 
     def _check_weights(self, state: dict[str, Any]) -> None:
         """The last step's loss may have been finite and its gradient not."""
-        values = {name: value for name, value in state.items() if value.is_floating_point()}
+        values = {name: v for name, v in state.items() if isinstance(v, Tensor) and v.is_floating_point()}
         finite = torch.stack([value.isfinite().all().to(self.device) for value in values.values()]).tolist()
         bad = [name for name, good in zip(values, finite, strict=True) if not good]
         if not self.trainer.strategy.reduce_boolean_decision(not bad):

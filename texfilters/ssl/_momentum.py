@@ -7,7 +7,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from texfilters import _check
+from texfilters import _check, patch_negatives
+from texfilters.ssl._crop import sent
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._norm import SplitBatchNorm2d
 from texfilters.ssl._recipe import Recipe
@@ -90,6 +91,12 @@ def layout(values: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
+def patches(images: Tensor, size: int | tuple[int, int] | None, n: int) -> list[Tensor]:
+    """n patch negatives of every image of `[B, C, H, W]`, n batches in the layout of `images`."""
+    memory = layout(images)
+    return [each.contiguous(memory_format=memory) for each in patch_negatives(images, size, n).unbind(dim=1)]
+
+
 @torch.no_grad()
 def shuffled(network: Callable[[Tensor], Outputs], images: Tensor, generator: torch.Generator) -> Outputs:
     """The network's outputs for `images`, `[B, ...]`, seen among other images than the query's; without gradient.
@@ -108,8 +115,7 @@ def shuffled(network: Callable[[Tensor], Outputs], images: Tensor, generator: to
     order = torch.randperm(len(everyone), generator=generator)
     rank = distributed.get_rank() if processes() > 1 else 0
     own = slice(rank * len(images), (rank + 1) * len(images))
-    there = order[own].to(images.device, non_blocking=True)
-    back = order.argsort()[own].to(images.device, non_blocking=True)
+    there, back = sent(torch.stack([order, order.argsort()])[:, own], images.device)
     outputs = network(everyone[there])
     if isinstance(outputs, Tensor):
         return gather(outputs)[back]
@@ -146,7 +152,3 @@ class MomentumMethod(Method):
     def order_generator(self) -> torch.Generator:
         """For the permutations of this step."""
         return generator_for(self.seed, self.current_epoch, self._batch_idx)
-
-    def log_mean(self, name: str, values: Tensor) -> None:
-        """The mean over an epoch of `[B]` or `[B, ...]`."""
-        self.log(name, values.detach().mean(), on_step=False, on_epoch=True, batch_size=len(values))

@@ -10,8 +10,9 @@ from texfilters import _check
 class SplitBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` whose training statistics are of each of `splits` parts of the batch.
 
-    Part k holds the images k, k + splits, k + 2 splits and so on, which makes the parts a view of the batch: each
-    part's channels become channels of their own. Running statistics are the mean of the parts'.
+    Part k holds the images k, k + splits, k + 2 splits and so on, which makes the parts a view of a contiguous batch:
+    each part's channels become channels of their own. Running statistics are the mean of the parts'. In training the
+    result is contiguous, and a batch whose channels are last is copied.
 
     Raises:
         ValueError: if splits < 1, or, in training, for a batch that is not divisible by it.

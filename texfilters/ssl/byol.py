@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from texfilters import _check, patch_negatives
+from texfilters import _check
 from texfilters.ssl import losses
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._method import Batch, Method
-from texfilters.ssl._momentum import follower, update
+from texfilters.ssl._momentum import follower, patches, update
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.views import Views
 from texfilters.transforms import AnisotropicDiffusion, GaussianBlur, RandomTextureSuppression
@@ -93,9 +93,9 @@ class BYOL(Method):
         query = torch.cat([self._query(view) for view in views])
         key = torch.cat([self._key(view) for view in reversed(views)])
         nonsemantic = torch.cat([self._nonsemantic_keys(view) for view in views]) if self.nonsemantic else None
-        self._log_mean("similarity", (query * key).sum(dim=1))
+        self.log_mean("similarity", (query * key).sum(dim=1))
         if nonsemantic is not None:
-            self._log_mean("nonsemantic_similarity", (query[:, None] * nonsemantic).sum(dim=2))
+            self.log_mean("nonsemantic_similarity", (query[:, None] * nonsemantic).sum(dim=2))
         # The mean is over both views, the paper's loss their sum.
         return 2 * losses.byol(query, key, nonsemantic=nonsemantic, alpha=self.alpha)
 
@@ -107,13 +107,9 @@ class BYOL(Method):
         """The optimizer's step, after which the target network follows."""
         step, steps = self.trainer.global_step, self.trainer.estimated_stepping_batches
         super().optimizer_step(*args, **options)
-        m = target_momentum(self.m, step, steps)
+        m = target_momentum(self.m, step, steps if steps > 0 else math.inf)  # -1: data of unknown length
         update(self.backbone, self.target_backbone, m)
         update(self.projector, self.target_projector, m)
-
-    def _log_mean(self, name: str, values: Tensor) -> None:
-        """The mean over an epoch of `[2 B, ...]`."""
-        self.log(name, values.detach().mean(), on_step=False, on_epoch=True, batch_size=len(values) // 2)
 
     def _query(self, images: Tensor) -> Tensor:
         return normalize(self.predictor(self.projector(self.backbone(images))).float(), dim=1)
@@ -124,14 +120,14 @@ class BYOL(Method):
 
     def _nonsemantic_keys(self, images: Tensor) -> Tensor:
         """`[B, n, D]`."""
-        negatives = patch_negatives(images, self.patch_size, self.nonsemantic)
-        return torch.stack([self._key(each) for each in negatives.unbind(dim=1)], dim=1)
+        negatives = patches(images, self.patch_size, self.nonsemantic)
+        return torch.stack([self._key(each) for each in negatives], dim=1)
 
 
 def target_momentum(m: float, step: int, steps: float) -> float:
     """What the target network keeps of itself in a step, counted from 0: from `m` to 1 along a cosine.
 
-    `1 - (1 - m) (cos(pi step / steps) + 1) / 2`. In a run without an end, of `math.inf` steps, it stays `m`.
+    `1 - (1 - m) (cos(pi step / steps) + 1) / 2`. In a run of `math.inf` steps it stays `m`.
 
     Source: Grill et al. 2020, arXiv:2006.07733, section 3.2.
     """

@@ -79,6 +79,7 @@ class ContextEncoder(Method):
         self.overlap = _check.whole("overlap", overlap, least=0)
         self.adversarial = _check.probability("adversarial", adversarial)
         self.backbone = Backbone(backbone, small_images=small_images)
+        self.backbone.train_maps_alone()
         self.decoder = decoder(*_map_shape(self.backbone, self.size), self.size)
         self.discriminator = discriminator() if self.adversarial else None
         self._pictures: Tensor | None = None
@@ -181,20 +182,17 @@ def adversarial(discriminator: nn.Module, real: Tensor, painted: Tensor) -> tupl
 
 
 def _map_shape(backbone: Backbone, size: int) -> tuple[int, int, int]:
-    """Of images of that size; what the maps do not depend on, such as AlexNet's fc6, is not trained."""
+    """Of images of that size."""
     backbone.eval()
     try:
-        maps = backbone.maps(torch.zeros(1, 3, size, size))
+        with torch.no_grad():
+            maps = backbone.maps(torch.zeros(1, 3, size, size))
     except RuntimeError as error:
         raise ValueError(f"size is too small for {backbone.name}, got {size}: {error}") from error
+    backbone.train()
     _, channels, height, width = maps.shape
     if min(height, width) < 2:
         raise ValueError(f"size must leave maps of at least 2 x 2 of {backbone.name}, got {size}: {height} x {width}")
-    parameters = list(backbone.parameters())
-    gradients = torch.autograd.grad(maps.sum(), parameters, allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.requires_grad_(gradient is not None)
-    backbone.train()
     return channels, height, width
 
 

@@ -1,5 +1,6 @@
 """The trunk of the context-free network: an AlexNet for small tiles."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,7 +48,11 @@ class ContextFree(nn.Module):
 
 
 class _LocalResponseNorm(nn.LocalResponseNorm):
-    """On flattened maps, where torch averages in two dimensions: in three, gradients differ from run to run on GPUs."""
+    """On flattened maps, where torch averages in two dimensions: in three, gradients differ from run to run on GPUs.
+
+    In float32 at least, since the square of 256 is beyond float16.
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
-        return super().forward(maps.flatten(2)).view_as(maps)
+        wide = maps.flatten(2).to(torch.promote_types(maps.dtype, torch.float32))
+        return super().forward(wide).view_as(maps)

@@ -1,6 +1,7 @@
 """Data for pretraining and for probes: folders of photos, CIFAR-10 and STL-10, as batches of squares."""
 
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class ImageData(LightningDataModule):
         self.batch_size = _check.whole("batch_size", batch_size, least=1)
         self.seed = _check.whole("seed", seed, least=0)
         self._resident: dict[str, Batch] = {}
+        self._training: weakref.WeakSet[Loader] = weakref.WeakSet()
 
     @property
     def classes(self) -> Sequence[str]:
@@ -50,9 +52,11 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         rank, processes = self._rank()
-        return self._loader(
+        loader = self._loader(
             self.pretrains_on, lambda count: Shuffled(count, self.batch_size, self.seed, rank, processes)
         )
+        self._training.add(loader)
+        return loader
 
     def val_dataloader(self) -> Loader | list[Any]:
         """`labelled("val")` for methods that validate, which Lightning asks for; nothing where there are no such."""
@@ -67,6 +71,8 @@ class ImageData(LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         self._resident.clear()
+        for loader in self._training:
+            loader.close()
 
     def _validates(self) -> bool:
         """Whether there are images for `labelled("val")`."""

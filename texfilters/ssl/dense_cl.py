@@ -62,6 +62,7 @@ class DenseCL(MomentumMethod):
         width = self.backbone.map_dim
         if width is None:
             raise ValueError(f"backbone must have feature maps for DenseCL, got {backbone!r}")
+        self.backbone.train_maps_alone()
         self.head = Heads(width, _check.whole("dim", dim, least=1))
         self.momentum_backbone, self.momentum_head = follower(self.backbone), follower(self.head)
         self.queue, self.dense_queue = Queue(queue, dim, seed=seed), Queue(queue, dim, seed=seed + 1)
@@ -117,6 +118,8 @@ class Heads(nn.Module):
 def matched(query_maps: Tensor, key_maps: Tensor, key_places: Tensor) -> Tensor:
     """For each place of the query the key's embedding at the place that looks most like it.
 
+    Under autocast in float32, too: bfloat16 cannot tell the cosines of places of one image apart.
+
     Args:
         query_maps, key_maps: `[B, C, h, w]`, the backbones' features, whose cosines are compared.
         key_places: `[B, hw, D]`.
@@ -124,5 +127,6 @@ def matched(query_maps: Tensor, key_maps: Tensor, key_places: Tensor) -> Tensor:
     Returns: `[B, hw, D]`.
     """
     query, key = (normalize(maps.float().flatten(2), dim=1) for maps in (query_maps, key_maps))
-    nearest = (query.transpose(1, 2) @ key).argmax(dim=2)
+    with torch.autocast(query.device.type, enabled=False):
+        nearest = (query.transpose(1, 2) @ key).argmax(dim=2)
     return key_places.gather(1, nearest[:, :, None].expand(-1, -1, key_places.shape[2]))

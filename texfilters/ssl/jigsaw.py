@@ -27,7 +27,7 @@ class Jigsaw(Method):
     `val_accuracy` of puzzles of the images' middle.
 
     Args:
-        backbone: the trunk: a torchvision model, or "context_free", with tiles resized to 75 pixels.
+        backbone: the trunk: a torchvision model, or "context_free", with `resize=75` as in its paper's code.
         small_images: as in `Backbone`.
         views: the window that the tiles are cut from, of `grid * cell` pixels. None is a square of at least half of the
             image, gray with a probability of 0.3, neither flipped nor colored, and suppressed by the papers' mixture,
@@ -39,7 +39,7 @@ class Jigsaw(Method):
         grid: 3, or 2 for puzzles of 2 x 2, of which there are 24.
         cell: side of a cell in pixels; the paper's figure has 75.
         tile: side of the tile that is cut at a random place in each cell: what is left of the cell is a gap.
-        resize: side that tiles are resized to before the trunk sees them.
+        resize: side that tiles are resized to before they are normalized.
         jitter: a tile's color channels are each moved by up to this many pixels up or down and left or right, within
             the cell.
         suppress_tiles: every tile is diffused or not, with probability 0.5, in place of the whole image.
@@ -133,11 +133,14 @@ class Jigsaw(Method):
     def puzzles(self, images: Tensor, labels: Tensor) -> Tensor:
         """Tiles `[B, n, 3, tile, tile]` of windows `[B, 3, side, side]`, in the orders of the labels.
 
-        In evaluation mode none is diffused.
+        With `resize` they have that side. In evaluation mode none is diffused.
         """
         tiles = cut(images, self.permutations[labels], self.cell, self.tile, self.jitter)
         if self.suppress is not None and self.training:
             tiles = self.suppress(tiles * self._std + self._mean)
+        if self.resize is not None:
+            resized = functional.interpolate(tiles.flatten(0, 1), size=self.resize, mode="bilinear")
+            tiles = resized.unflatten(0, tiles.shape[:2])
         return normalized(tiles)
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -145,8 +148,6 @@ class Jigsaw(Method):
         each = tiles.flatten(0, 1)
         if each.is_cuda:  # what cuDNN's convolutions are fastest in
             each = each.contiguous(memory_format=torch.channels_last)
-        if self.resize is not None:
-            each = functional.interpolate(each, size=self.resize, mode="bilinear")
         return self.head(self.backbone(each).unflatten(0, tiles.shape[:2]).flatten(1))
 
     def settings(self) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from texfilters import _check, patch_negatives
+from texfilters import _check
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._method import Batch
-from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, layout, shuffled, update
+from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, patches, shuffled, update
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.losses import info_nce
 from texfilters.ssl.views import Views
@@ -123,8 +123,5 @@ class MoCoV2(MomentumMethod):
     @torch.no_grad()
     def _nonsemantic_keys(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """`[B, n, D]`."""
-        keys = []
-        for negatives in patch_negatives(images, self.patch_size, self.nonsemantic).unbind(dim=1):
-            negatives = negatives.contiguous(memory_format=layout(images))
-            keys.append(shuffled(self._key, negatives, generator))
-        return torch.stack(keys, dim=1)
+        negatives = patches(images, self.patch_size, self.nonsemantic)
+        return torch.stack([shuffled(self._key, each, generator) for each in negatives], dim=1)

@@ -25,8 +25,8 @@ class Supervised(Method):
     From the paper (Mishra et al. 2020, "Learning Visual Representations for Transfer Learning by Suppressing Texture",
     arXiv:2011.01901): ImageNet and its copy, diffused by 20 steps with a kappa of 20, in half the epochs; then
     fine-tuning on ImageNet. It tells no more. The rest is of Geirhos et al. 2019, "ImageNet-Trained CNNs Are Biased
-    towards Texture", arXiv:1811.12231, appendix A.5, who trained so on stylized images: random crops and flips; SGD for
-    batches of 256 with momentum 0.9, weight decay 1e-4 and a learning rate of 0.1, times 0.1 after 15 and 30 of 45
+    towards Texture", arXiv:1811.12231, in the appendix, who trained so on stylized images: random crops and flips; SGD
+    for batches of 256 with momentum 0.9, weight decay 1e-4 and a learning rate of 0.1, times 0.1 after 15 and 30 of 45
     epochs; fine-tuning with 0.01, times 0.1 after 30 of 60.
 
     Not the papers': a crop is suppressed, anew each time, where they suppressed all of an image once, before it was
