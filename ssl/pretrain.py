@@ -133,6 +133,8 @@ class Pretraining(LightningCLI):
         if given is None or (given == "auto" and not last.exists()):
             return None
         path = last if given in ("last", "auto") else Path(given)
+        if last.exists() and path.resolve().parent != last.resolve().parent:
+            raise ValueError(f"{last.parent} holds a run that {path} is not of: give another --out")
         check(read(path), self.model)
         return path
 

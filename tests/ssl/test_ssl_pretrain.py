@@ -312,7 +312,12 @@ class TestRuns:
         whole = read(out / "last.ckpt")["state_dict"]
         assert all(torch.equal(value, whole[name]) for name, value in read(again / "last.ckpt")["state_dict"].items())
 
-        # And so does going on from the first epoch's end.
+        # Another run's folder is left alone.
+        status, told = command("--config", config(), "--out", again, "--resume", out / "epoch-1.ckpt")
+        assert status == 1
+        assert f"{again} holds a run that {out / 'epoch-1.ckpt'} is not of: give another --out" in told
+
+        # Going on from the first epoch's end makes the same run, too.
         rest = tmp_path / "rest"
         assert command("--config", config(), "--out", rest, "--resume", out / "epoch-1.ckpt")[0] == 0
         assert all(torch.equal(value, whole[name]) for name, value in read(rest / "last.ckpt")["state_dict"].items())

@@ -74,6 +74,7 @@ def test_options_in_the_text_are_the_parsers_own():
         name, _, value = option.partition(" ")
         config = configs.get(name, "moco_v2-pacs")
         start = programs.get(name, f"ssl/pretrain.py --config ssl/configs/{config}.yaml --data.root x")
+        value = "2" if value == "N" else value
         parsed(f"{start} {name} {value or {**values, **choices}[name]}")
 
 
