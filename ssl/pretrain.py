@@ -124,6 +124,8 @@ class Pretraining(LightningCLI):
         checkpoint = self._checkpoint()
         with alone(Path(self.config["out"])) if self.trainer.is_global_zero else contextlib.nullcontext():
             self.trainer.fit(self.model, self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        if self.trainer.is_global_zero and (last := Path(self.config["out"]) / EveryEpoch.LAST).exists():
+            print(f"checkpoint: {last}")
 
     def _checkpoint(self) -> Path | None:
         """Where to go on from, looked at before anything is begun."""

@@ -64,7 +64,8 @@ def command(monkeypatch, capsys):
             pretrain.main()
         except SystemExit as exit:
             status = exit.code
-        told = capsys.readouterr().err
+        told = capsys.readouterr()
+        run.printed, told = told.out, told.err
         return (status, told) if isinstance(status, int) else (1, status)
 
     return run
@@ -293,6 +294,7 @@ class TestRuns:
     def test_a_run_leaves_logs_configuration_and_checkpoint(self, command, config, tmp_path):
         out = tmp_path / "run"
         assert command("--config", config(), "--keep_every", 1)[0] == 0
+        assert command.printed.endswith(f"checkpoint: {out / 'last.ckpt'}\n")
         assert sorted(p.name for p in out.iterdir()) == [".lock", "epoch-1.ckpt", "epoch-2.ckpt", "last.ckpt", "logs"]
         logs = out / "logs" / "version_0"
         assert list(logs.glob("events.out.tfevents.*"))
