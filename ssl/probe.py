@@ -260,7 +260,8 @@ def main(args: list[str] | None = None) -> None:
         f"{record['method']}: {outcome.accuracy:.2%} (chance {record['chance']:.2%}) of {record['test_images']} images"
     )
     if result is not None and result.curve[-1].train_loss > math.log(len(outcome.confusion)):
-        print("The loss is above that of a guess: a lower --lr may suit these features, or --standardize and --lr 0.1.")
+        other = "" if record["settings"]["augment"] else ", or --standardize and --lr 0.1"
+        print(f"The loss is above that of a guess: a lower --lr may suit these features{other}.")
     print(f"results: {there}")
 
 

@@ -108,9 +108,13 @@ def test_a_linear_classifier_and_its_curve(place, call):
         assert picture.width > picture.height
 
 
-def test_a_rate_that_is_too_high_is_remarked_upon(call):
-    _, _, printed = call("linear", "--lr", 1e4, "--epochs", 3)
-    assert "a lower --lr may suit these features" in printed.out
+@pytest.mark.parametrize(
+    ("method", "lr", "more"), [("linear", 1e4, ", or --standardize and --lr 0.1"), ("finetune", 2, "")]
+)
+def test_a_rate_that_is_too_high_is_remarked_upon(call, method, lr, more):
+    """With what the method takes alone."""
+    _, _, printed = call(method, "--lr", lr, "--epochs", 2, "--batch_size", 12)
+    assert f"a lower --lr may suit these features{more}.\n" in printed.out
 
 
 def test_crops_and_finetuning_go_through_the_network(call, place):
