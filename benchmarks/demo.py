@@ -76,13 +76,13 @@ def suppressed(photo: Image.Image, setting: dict[str, Any]) -> Image.Image:
 
 
 def strengths(photo: Image.Image) -> list[tuple[str, Image.Image]]:
-    """The photo and its diffusion at two strengths, labelled."""
+    """The photo and its diffusion at two strengths, labeled."""
     results = [(f"{title}\n{described(setting)}", suppressed(photo, setting)) for title, setting in SETTINGS.items()]
     return [original(photo), *results]
 
 
 def suppressors(photo: Image.Image) -> list[tuple[str, Image.Image]]:
-    """The photo and what each suppressor makes of it, labelled."""
+    """The photo and what each suppressor makes of it, labeled."""
     image = photos.to_tensor(photo)
     return [
         original(photo),

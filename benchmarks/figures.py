@@ -34,8 +34,8 @@ def draw(rows: dict[str, Sequence[tuple[str, Image.Image]]], cell: int, text: in
     strips = []
     for name, ((_, photo), *filtered) in rows.items():
         row = [("Original\n ", photo), *filtered]  # without its size, which is that of the first photo only
-        labelled = [("" if strips else label, _enlarged(picture)) for label, picture in row]
-        sheet = contact_sheet([labelled], cell=cell, zoom=demo.ZOOMS[name], text=text)
+        labeled = [("" if strips else label, _enlarged(picture)) for label, picture in row]
+        sheet = contact_sheet([labeled], cell=cell, zoom=demo.ZOOMS[name], text=text)
         strips.append(sheet.crop(ImageOps.invert(sheet).getbbox()))
     gap, width = 48, max(strip.width for strip in strips)
     height = sum(strip.height for strip in strips) + gap * (len(strips) + 1)

@@ -1,4 +1,4 @@
-"""Measure on labelled images what a pretrained network has learned.
+"""Measure on labeled images what a pretrained network has learned.
 
     python ssl/probe.py --checkpoint runs/pretraining/last.ckpt --data FolderData --data.root DIR --method knn
 
@@ -104,7 +104,7 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | N
     size = given.size or views.get("size") or (32 if given.small_images or given.method == "pixels" else 224)
     center = centered(size, *normalization, given.share)
     network = _Computing(network, given.precision).to(device)
-    train, test, classes = data.labelled("train"), tests.labelled(given.test_split), len(data.classes)
+    train, test, classes = data.labeled("train"), tests.labeled(given.test_split), len(data.classes)
 
     def measured(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
         batches = tqdm(batches, "features", leave=False, disable=None)

@@ -91,7 +91,7 @@ class TestFolder:
         module = data(folder, 5, resident=resident)
         expected = [level(label, number) for label in range(3) for number in range(4)]
         for _ in range(2):
-            batches = list(module.labelled("train"))
+            batches = list(module.labeled("train"))
             assert [len(batch.images) for batch in batches] == [5, 5, 2]
             assert flat(map(levels, batches)) == expected
             assert torch.cat([batch.labels for batch in batches]).tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -111,32 +111,31 @@ class TestFolder:
     def test_train_and_val(self, tmp_path):
         tree(tmp_path / "train")
         tree(tmp_path / "val", each=2)
-        assert sum(len(batch.images) for batch in data(tmp_path).labelled("train")) == 12
-        assert sum(len(batch.images) for batch in data(tmp_path).labelled("val")) == 6
+        assert sum(len(batch.images) for batch in data(tmp_path).labeled("train")) == 12
+        assert sum(len(batch.images) for batch in data(tmp_path).labeled("val")) == 6
         assert (
-            sum(len(batch.images) for batch in data(tmp_path / "val", val_root=tmp_path / "train").labelled("val"))
-            == 12
+            sum(len(batch.images) for batch in data(tmp_path / "val", val_root=tmp_path / "train").labeled("val")) == 12
         )
 
     def test_domains(self, tmp_path):
         for name, each in (("photo", 4), ("art", 3), ("sketch", 2)):
             tree(tmp_path / name, each=each)
         module = data(tmp_path, domains=["photo", "art"], val_domains=["sketch"])
-        assert len(list(module.labelled("train"))[-1].images) == 21 % 4
-        assert sum(len(batch.images) for batch in module.labelled("val")) == 6
+        assert len(list(module.labeled("train"))[-1].images) == 21 % 4
+        assert sum(len(batch.images) for batch in module.labeled("val")) == 6
 
     def test_classes_of_a_list(self, tmp_path, folder):
         (tmp_path / "names.txt").write_text("dog\nbird\n")
         module = data(folder, classes=str(tmp_path / "names.txt"))
         assert module.classes == ("dog", "bird")
-        assert flat(map(levels, module.labelled("train")))[:4] == [level(2, number) for number in range(4)]
+        assert flat(map(levels, module.labeled("train")))[:4] == [level(2, number) for number in range(4)]
 
     def test_images_without_classes(self, folder):
         module = data(folder / "cat", 3)
         batch = next(iter(module.train_dataloader()))
         assert batch.labels.tolist() == [-1] * 3
         with pytest.raises(ValueError, match="there are no labels"):
-            module.labelled("train")
+            module.labeled("train")
 
     def test_validation_where_there_is_something_to_validate_with(self, tmp_path, folder):
         tree(tmp_path / "both" / "train")
@@ -154,16 +153,16 @@ class TestFolder:
 
     def test_refused(self, tmp_path, folder):
         with pytest.raises(ValueError, match="has no images to validate with: give val_root"):
-            data(folder).labelled("val")
+            data(folder).labeled("val")
         with pytest.raises(ValueError, match="split must be one of 'train', 'val', got 'test'"):
-            data(folder).labelled("test")
+            data(folder).labeled("test")
         with pytest.raises(FileNotFoundError, match="nowhere"):
             data(tmp_path / "nowhere").train_dataloader()
         with pytest.raises(ValueError, match="got 13 for 12"):
             data(folder, 13).train_dataloader()
         tree(tmp_path / "other", ("bird", "cat", "fish"))
         with pytest.raises(ValueError, match="must hold the same classes, only one of them has dog, fish"):
-            data(folder, val_root=tmp_path / "other").labelled("val")
+            data(folder, val_root=tmp_path / "other").labeled("val")
         with pytest.raises(ValueError, match=r"photos and .*other must hold the same classes"):
             data(tmp_path, domains=["photos", "other"]).train_dataloader()
         for options, match in (
@@ -249,7 +248,7 @@ class TestUnreadable:
     @pytest.mark.parametrize("resident", [False, True])
     def test_left_out_of_what_is_labelled(self, damaged, resident):
         module = data(damaged, 5, max_unreadable=0.2, resident=resident)
-        batches = list(module.labelled("train"))
+        batches = list(module.labeled("train"))
         assert sum(len(batch.images) for batch in batches) == 10
         assert torch.cat([batch.labels for batch in batches]).tolist() == [0] * 4 + [1] * 3 + [2] * 3
         assert len(module.unreadable) == 2
@@ -266,7 +265,7 @@ class TestUnreadable:
         with pytest.raises(OSError, match="of 12 images cannot be read"):
             list(data(folder, 12, max_unreadable=0.5).train_dataloader())
         with pytest.raises(OSError, match="12 of 12 images cannot be read"):
-            list(data(folder, 12, max_unreadable=0.99).labelled("train"))
+            list(data(folder, 12, max_unreadable=0.99).labeled("train"))
 
 
 class Watching(LightningModule):

@@ -34,7 +34,7 @@ def test_cifar(tmp_path):
         (base / name).write_bytes(pickle.dumps(part))
     (base / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a"] * 10}))
     module = CIFAR10Data(str(tmp_path), 16)
-    train, val = (list(module.labelled(split)) for split in ("train", "val"))
+    train, val = (list(module.labeled(split)) for split in ("train", "val"))
     assert torch.equal(torch.cat([b.images for b in train]), torch.from_numpy(pixels[:50]).view(-1, 3, 32, 32))
     assert torch.cat([b.labels for b in train]).tolist() == [i // 10 for i in range(50)]
     assert val[0].labels.tolist() == [5] * 10
@@ -53,8 +53,8 @@ def test_stl(tmp_path):
             np.arange(1, count + 1, dtype=np.uint8).tofile(base / f"{name}_y.bin")
     (base / "class_names.txt").write_text("a\nb\n")
     module = STL10Data(str(tmp_path), 5)
-    assert next(iter(module.labelled("train"))).labels.tolist() == [0, 1, 2, 3, 4]
-    assert next(iter(module.labelled("val"))).images.unique().tolist() == [100]
+    assert next(iter(module.labeled("train"))).labels.tolist() == [0, 1, 2, 3, 4]
+    assert next(iter(module.labeled("val"))).images.unique().tolist() == [100]
     batches = list(module.train_dataloader())
     assert [batch.images.shape for batch in batches] == [(5, 3, 96, 96)] * 3
     grays = torch.cat([batch.images[:, 0, 0, 0] for batch in batches])

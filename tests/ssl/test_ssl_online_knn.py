@@ -103,7 +103,7 @@ class TestOnlineKNN:
             CenterView(16, mean=method.views.mean, std=method.views.std),
         )
         (x, y), (tested, labels) = (
-            features(method.backbone, data.labelled(split), transform=lambda batch: view(batch.images, batch.sizes))
+            features(method.backbone, data.labeled(split), transform=lambda batch: view(batch.images, batch.sizes))
             for split in ("train", "val")
         )
         expected = classification(knn(x, y, tested, k=5, temperature=0.2), labels).accuracy
@@ -129,7 +129,7 @@ class TestOnlineKNN:
         trainer = Trainer(
             max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=OnlineKNN()
         )
-        with pytest.raises(TypeError, match="needs a data module with `labelled`, got Other"):
+        with pytest.raises(TypeError, match="needs a data module with `labeled`, got Other"):
             trainer.fit(method, Other())
         with pytest.raises(ValueError, match="has no images to validate with"):
             trained(draw_folder(tmp_path / "alone"), OnlineKNN())

@@ -60,7 +60,7 @@ def made(place, split):
     data = FolderData(str(place / "images"), 50, side=18, domains=["photo"], val_domains=["sketch"], workers=0)
     view = CenterView(16, mean=MEAN, std=STD)
     backbone = load_backbone(place / "last.ckpt")
-    return evaluate.features(backbone, data.labelled(split), transform=lambda batch: view(batch.images, batch.sizes))
+    return evaluate.features(backbone, data.labeled(split), transform=lambda batch: view(batch.images, batch.sizes))
 
 
 def test_neighbors_of_another_domain(place, call):
@@ -138,7 +138,7 @@ def test_baselines(call, place):
     pixels, _, _ = call("pixels", "--k", 5, "--size", 12, checkpoint=False)
     data = FolderData(str(place / "images"), 50, side=18, domains=["photo"], val_domains=["sketch"], workers=0)
     view = CenterView(12)
-    batches = [next(iter(data.labelled(split))) for split in ("train", "val")]
+    batches = [next(iter(data.labeled(split))) for split in ("train", "val")]
     (x, y), (tested, labels) = ((view(b.images, b.sizes).flatten(1), b.labels) for b in batches)
     assert pixels["accuracy"] == pytest.approx(
         evaluate.classification(evaluate.knn(x, y, tested, k=5), labels).accuracy

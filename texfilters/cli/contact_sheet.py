@@ -1,4 +1,4 @@
-"""Pictures side by side, labelled: for `texfilters compare`, the demo and the figures of the documentation."""
+"""Pictures side by side, labeled: for `texfilters compare`, the demo and the figures of the documentation."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def contact_sheet(
     zoom: Box | None = None,
     text: int | None = None,
 ) -> Image.Image:
-    """Draw rows of labelled pictures on white, all cells of one size.
+    """Draw rows of labeled pictures on white, all cells of one size.
 
     Args:
         rows: lists of (label, picture); lines of a label after the first are set smaller and paler.

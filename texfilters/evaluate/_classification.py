@@ -10,7 +10,7 @@ from texfilters import _check
 
 @dataclass(frozen=True)
 class Classification:
-    """How a classifier answers on N labelled images of C classes. Tensors are on the CPU.
+    """How a classifier answers on N labeled images of C classes. Tensors are on the CPU.
 
     Attributes:
         accuracy: the share of right answers.

@@ -27,7 +27,7 @@ def features(
     transform: Transform | None = None,
     device: torch.device | str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What a network makes of labelled images, batch by batch.
+    """What a network makes of labeled images, batch by batch.
 
     The network is in evaluation mode meanwhile, and in its own again afterwards; nothing else of it changes.
 

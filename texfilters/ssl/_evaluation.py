@@ -1,4 +1,4 @@
-"""Views of labelled images for the measurements of `texfilters.evaluate`."""
+"""Views of labeled images for the measurements of `texfilters.evaluate`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -47,5 +47,5 @@ def _given(mean: Three, std: Three) -> dict[str, Any]:
 
 
 def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
-    """Batches of all labelled training images in another order each epoch; what fills no batch waits for another."""
+    """Batches of all labeled training images in another order each epoch; what fills no batch waits for another."""
     return data._loader("train", lambda count: Shuffled(count, batch_size, seed))

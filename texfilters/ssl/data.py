@@ -25,7 +25,7 @@ class ImageData(LightningDataModule):
 
     `train_dataloader()` gives batches of `batch_size` images on every process, in an order that is a function of the
     seed, the epoch and the process's rank; what does not fill a batch is left out until another epoch. Lightning needs
-    no sampler of its own for it. `labelled("train")` and `labelled("val")` give every labelled image once, in a fixed
+    no sampler of its own for it. `labeled("train")` and `labeled("val")` give every labeled image once, in a fixed
     order, on every process all of them.
 
     Every batch is a `Batch`: uint8 `[B, 3, S, S]`, labels, and the sizes that the images had. Nothing is random but
@@ -59,10 +59,10 @@ class ImageData(LightningDataModule):
         return loader
 
     def val_dataloader(self) -> Loader | list[Any]:
-        """`labelled("val")` for methods that validate, which Lightning asks for; nothing where there are no such."""
-        return self.labelled("val") if self.classes and self._validates() else []
+        """`labeled("val")` for methods that validate, which Lightning asks for; nothing where there are no such."""
+        return self.labeled("val") if self.classes and self._validates() else []
 
-    def labelled(self, split: str) -> Loader:
+    def labeled(self, split: str) -> Loader:
         """Batches of all images of "train" or "val"."""
         _check.choice("split", split, ("train", "val"))
         if not self.classes:
@@ -75,7 +75,7 @@ class ImageData(LightningDataModule):
             loader.close()
 
     def _validates(self) -> bool:
-        """Whether there are images for `labelled("val")`."""
+        """Whether there are images for `labeled("val")`."""
         return True
 
     def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
@@ -116,7 +116,7 @@ class FolderData(ImageData):
         side: the photos are squashed to squares of this side, about 8/7 of that of the views.
         workers: processes that decode, for every process of the run; None takes the cores there are.
         resident: decode all once, and keep them as uint8 on the device of the run: what small data sets want.
-        val_root: where the images for `labelled("val")` are.
+        val_root: where the images for `labeled("val")` are.
         domains, val_domains: names of folders below `root`, of which there may be several each.
         classes: a text file whose lines begin with the names of the folders that are taken, in the order of their
             labels, such as ImageNet-100's list of WordNet ids; None takes all folders, sorted.

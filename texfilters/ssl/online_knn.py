@@ -15,10 +15,10 @@ from texfilters.ssl._method import Method
 class OnlineKNN(Callback):
     """Log `knn`, the accuracy of a k-nearest-neighbor classifier on the backbone's features, every so many epochs.
 
-    The data module's `labelled("train")` are the neighbors, `labelled("val")` are classified. The middle of each image
+    The data module's `labeled("train")` are the neighbors, `labeled("val")` are classified. The middle of each image
     is seen, normalized as the method's views are, ImageNet's way where they say nothing. Training goes on as if nothing
     had been: no random number is used up, no statistic is updated, and every layer is in its own mode again. It takes
-    the time of a pass over all labelled images; every process makes it for itself.
+    the time of a pass over all labeled images; every process makes it for itself.
 
     Args:
         every: log after every so many epochs, and after the last one.
@@ -27,8 +27,8 @@ class OnlineKNN(Callback):
         share: as in `CenterView`; None is 224/256, or 1 where the images are no larger than the view.
 
     Raises:
-        TypeError: when training starts, if the data module has no `labelled`, or nothing says a size.
-        ValueError: as `labelled`, where there are no labels or no images to validate with.
+        TypeError: when training starts, if the data module has no `labeled`, or nothing says a size.
+        ValueError: as `labeled`, where there are no labels or no images to validate with.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class OnlineKNN(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        if not hasattr(data, "labelled"):
-            raise TypeError(f"OnlineKNN needs a data module with `labelled`, got {type(data).__name__}")
+        if not hasattr(data, "labeled"):
+            raise TypeError(f"OnlineKNN needs a data module with `labeled`, got {type(data).__name__}")
         views: Any = getattr(pl_module, "views", None)
         size = getattr(views, "size", None) if self.size is None else self.size
         if size is None:
             raise TypeError(f"OnlineKNN needs a size: views of {type(pl_module).__name__} say none")
-        self._loaders = data.labelled("train"), data.labelled("val")
+        self._loaders = data.labeled("train"), data.labeled("val")
         self._view = centered(size, getattr(views, "mean", None), getattr(views, "std", None), self.share)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
