@@ -87,7 +87,7 @@ class TestFolder:
         assert epoch(data(folder, 5, seed=1).train_dataloader()) != expected[0]
 
     @pytest.mark.parametrize("resident", [False, True])
-    def test_labelled(self, folder, resident):
+    def test_labeled(self, folder, resident):
         module = data(folder, 5, resident=resident)
         expected = [level(label, number) for label in range(3) for number in range(4)]
         for _ in range(2):
@@ -246,7 +246,7 @@ class TestUnreadable:
         assert len(module.unreadable) == 3
 
     @pytest.mark.parametrize("resident", [False, True])
-    def test_left_out_of_what_is_labelled(self, damaged, resident):
+    def test_left_out_of_what_is_labeled(self, damaged, resident):
         module = data(damaged, 5, max_unreadable=0.2, resident=resident)
         batches = list(module.labeled("train"))
         assert sum(len(batch.images) for batch in batches) == 10
