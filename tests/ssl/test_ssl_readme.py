@@ -61,7 +61,8 @@ def test_options_in_the_text_are_the_parsers_own():
     """`--option`, with or without a value, wherever the page speaks of one."""
     spoken = set(re.findall(r"`(--[^`]+)`", PAGE))
     assert {"--resume last", "--trainer.devices 8", "--data.batch_size", "--recipe", "--method"} <= spoken
-    values = {"--out": "x", "--data.batch_size": "2", "--data.max_unreadable": "0.1", "--trainer.num_nodes": "2"}
+    values = {"--out": "x", "--data.batch_size": "2", "--data.max_unreadable": "0.1"}
+    values |= {"--trainer.num_nodes": "2", "--trainer.accumulate_grad_batches": "2"}
     probe = "ssl/probe.py --data FolderData --data.root x"
     programs = {"--method": f"{probe} --backbone resnet18", "--recipe": f"{probe} --backbone resnet18"}
     choices = {"--method": "knn", "--recipe": "moco"}
