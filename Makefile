@@ -101,6 +101,7 @@ tables: setup
 	$(BIN)/python benchmarks/transform_draws.py
 	$(BIN)/python benchmarks/loader_step.py
 	$(BIN)/python benchmarks/ssl_step.py
+	$(BIN)/python benchmarks/folder_job.py --folder /dev/shm
 	$(BIN)/python benchmarks/folder_job.py
 	$(BIN)/python benchmarks/tables.py
 

@@ -3,7 +3,8 @@
     python benchmarks/folder_job.py [--images N] [--rounds N] [--photos FOLDER ...] [--device cuda] [--out FILE]
 
 Each part is measured alone on one core; their sum over the number of cores is what a job could take at best. Parts and
-jobs take turns. A whole run is written to benchmarks/results/folder_job_<cpu>.json.
+jobs take turns. A whole run is written to benchmarks/results/folder_job_<cpu>.json, one with --folder in memory (/dev/shm)
+to memory_folder_job_<cpu>.json.
 """
 
 import argparse
@@ -59,7 +60,8 @@ def main() -> None:
     result |= {"photos": len(files), "origin": origin}
     console.print(tables_cpu.folder_job(result), markup=False, highlight=False)
 
-    target = arguments.out or RESULTS / f"folder_job_{machine.slug(result['cpu'])}.json"
+    where = "memory_" if result["file_system"] == "tmpfs" else ""
+    target = arguments.out or RESULTS / f"{where}folder_job_{machine.slug(result['cpu'])}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(machine.as_json(result))
     console.print(f"wrote {target}")
@@ -85,6 +87,7 @@ def measured(source: Path, temporary: Path, arguments: argparse.Namespace, conso
         console.print("job:", rows[-1])
     alone.append(parts_alone(sample, temporary, arguments.device))
     return machine.describe(PACKAGES) | {
+        "file_system": machine.file_system(temporary),
         "images": arguments.images,
         "sample": arguments.sample,
         "target_device": torch.cuda.get_device_name() if arguments.device != "cpu" else "cpu",

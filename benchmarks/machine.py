@@ -48,6 +48,13 @@ def cpu() -> str:
     return name
 
 
+def file_system(path: Path) -> str:
+    """The type of the one that a path is on, such as ext4, or tmpfs for memory."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    around = [(len(where), kind) for where, kind in mounts if path.resolve().is_relative_to(where)]
+    return max(around)[1]
+
+
 def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 

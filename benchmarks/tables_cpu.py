@@ -189,11 +189,13 @@ def folder_job(result: Result) -> str:
         lines.append(["MedPy, the filter alone on one core", number(medpy), number(1e3 / medpy), ""])
     busy = sum(ms for name, ms in result["all_cores_at_once_ms"].items() if name != "files") / cores
     together, worker = (max(row[f"{key}_mb"] for row in result["rows"]) for key in ("together", "worker"))
+    ratios = sorted(1e3 * row["steady_s"] / images / best for row in result["rows"])
     notes = [
         f"{result['niter']} iterations, quality {result['quality']}; {number(result['mean_pixels'] / 1e3)} thousand",
         f"pixels and {number(result['mean_bytes'] / 1e3)} kB an image on average. The parts are those of",
         f"{result['sample']} of the images, between the jobs; steady is the pace between a tenth and nine tenths of",
-        f"the images, median of {len(result['rows'])} jobs. Decoding ends and encoding begins with a tensor; without",
+        f"the images, median of {len(result['rows'])} jobs (ratios {number(ratios[0])} to {number(ratios[-1])}), with",
+        f"the files on {result['file_system']}. Decoding ends and encoding begins with a tensor; without",
         f"the way from Pillow's pictures to tensors and back ({number(conversions)} ms) in the sum, the ratio is",
         f"{number(steady / strictly)}. Reading, hashing and writing the files is not in the sum:",
         f"{number(alone['files'])} ms. On all cores at once, without a job around them, the parts take",

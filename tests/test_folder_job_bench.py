@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ def test_the_table(tmp_path, monkeypatch):
         "compiler": None,
         "photos": 700,
         "origin": "a and b",
+        "file_system": "ext4",
     }
     result |= {"images": 5000, "sample": 500, "niter": 20, "quality": 95, "longer_side": [224, 500]}
     result |= {"mean_pixels": 100_000, "mean_bytes": 40_000, "medpy_ms": 60.0}
@@ -82,6 +84,7 @@ def test_the_table(tmp_path, monkeypatch):
         "| MedPy, the filter alone on one core | 60.0 | 16.7 |  |",
     ):
         assert line in text
+    assert "median of 3 jobs (ratios 1.04 to 3.00), with the files on ext4." in text
     assert "take 1.10 of their sum" in text
     assert "and back (1.00 ms) in the sum, the ratio is 1.26." in text
     assert "writing the files is not in the sum: 0.500 ms" in text
@@ -107,5 +110,6 @@ def test_a_whole_run(tmp_path):
     (row,) = result["rows"]
     assert 0 < row["steady_s"] < row["wall_s"]
     assert row["first_s"] < row["wall_s"]
+    assert result["file_system"] == machine.file_system(Path(tempfile.gettempdir()))
     assert row["nothing_to_do_s"] < row["wall_s"]
     assert 0 < row["worker_mb"] < row["together_mb"]
