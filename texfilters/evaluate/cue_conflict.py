@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -17,7 +18,8 @@ from texfilters.evaluate.probes import features
 # "shapeN-textureM" after a prefix such as that of a table of answers: 0001_s5n_dnn_0_airplane_00_airplane1-bicycle2.png
 _NAME = re.compile(r"(?:.*_)?(?P<shape>[^\W\d_][^_-]*?)(?P<n>\d+)-(?P<texture>[^\W\d_][^_-]*?)(?P<m>\d+)(?:\.\w+)?")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
-_NO_ANSWER = {"", "na", "nan"}
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
+_NO_ANSWER = {"na", "nan"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
     """The images under a folder that are named `shapeN-textureM`: uint8 `[3, H, W]`, and the place in the folder.
 
     Images of the 16 categories of Geirhos et al. that `categories` leaves out are left out, so that a network is shown
-    what it can answer. Needs torchvision.
+    what it can answer. Needs Pillow.
 
     Args:
         folder: its subfolders are searched for PNG, JPEG and WebP files, too; their names do not count.
@@ -61,13 +63,14 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
 
     Raises:
         ValueError: for a folder without such images, a name of another form, a category that is neither in
-            `categories` nor one of the 16.
+            `categories` nor one of the 16; when it is read, for a damaged image.
 
     Source of images: Geirhos et al. 2019, arXiv:1811.12231, https://github.com/rgeirhos/texture-vs-shape.
     """
 
     def __init__(self, folder: str | os.PathLike[str], categories: Categories = SIXTEEN_CATEGORIES) -> None:
-        paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+        files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+        paths = sorted(path for path in files if not path.name.startswith("."))
         self.categories = tuple(categories)
         kept = _kept(paths, self.categories)
         if not kept:
@@ -82,11 +85,16 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         try:
-            from torchvision.io import ImageReadMode, decode_image
+            from PIL import Image
         except ModuleNotFoundError as error:
-            message = "images need torchvision: pip install 'texfilters[evaluate]'"
-            raise ImportError(message, name="torchvision") from error
-        return decode_image(str(self.paths[index]), ImageReadMode.RGB), index
+            message = "image files need Pillow: pip install 'texfilters[evaluate]'"
+            raise ImportError(message, name="PIL") from error
+        try:
+            with Image.open(self.paths[index]) as image:
+                pixels = np.array(image.convert("RGB"))
+        except Exception as error:  # decoders raise whatever they like
+            raise ValueError(f"images must be readable, got {self.paths[index]}: {error}") from error
+        return torch.from_numpy(pixels).permute(2, 0, 1), index
 
 
 def answers_on_folder(
@@ -137,9 +145,9 @@ def read_answers(path: str | os.PathLike[str], categories: Iterable[str] = SIXTE
     """
     with open(path, newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
-        missing = {"object_response", "imagename"} - set(table.fieldnames or ())
-        if missing:
-            raise ValueError(f"table must have the columns object_response and imagename, has no {missing} in {path}")
+        for column in ("object_response", "imagename"):
+            if column not in (table.fieldnames or ()):
+                raise ValueError(f"table must have the columns object_response and imagename, has no {column}: {path}")
         rows = [(row["imagename"] or "", (row["object_response"] or "").strip()) for row in table]
     categories = tuple(categories)
     kept = _kept([name for name, _ in rows], categories)
@@ -199,6 +207,5 @@ def _match(name: str | os.PathLike[str]) -> re.Match[str]:
 
 
 def _imagenet(images: Tensor) -> Tensor:
-    from torchvision.transforms.v2.functional import normalize, to_dtype
-
-    return normalize(to_dtype(images, torch.float32, scale=True), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    mean, std = (images.new_tensor(row, dtype=torch.float32).view(3, 1, 1) for row in (_MEAN, _STD))
+    return (images / 255 - mean) / std
