@@ -66,15 +66,17 @@ def test_the_figure_shows_what_was_measured(tmp_path):
     alexnet = result(57, 6, 20, cat=(2, 0, 3), clock=(55, 6, 14), dog=(0, 0, 3))
     other = result(1, 3, 0, cat=(1, 1, 0), clock=(0, 2, 0), dog=(0, 0, 0))
     none = result(0, 0, 4, cat=(0, 0, 2), clock=(0, 0, 2), dog=(0, 0, 0))
-    figure = shape_bias_figure({"AlexNet": alexnet, "other": other, "none": none}, "title")
+    one_sided = result(3, 0, 1, cat=(1, 0, 0), clock=(2, 0, 0), dog=(0, 0, 1))
+    figure = shape_bias_figure({"AlexNet": alexnet, "other": other, "none": none, "shape": one_sided}, "title")
     axes, dots, averages = drawn(figure)
     np.testing.assert_allclose(dots[0].get_xdata(), [0, 6 / 61, math.nan])
     np.testing.assert_allclose(dots[1].get_xdata(), [0.5, 1, math.nan])
-    assert [line.get_xdata()[0] for line in averages] == pytest.approx([6 / 63, 0.75])
+    assert [line.get_xdata()[0] for line in averages] == pytest.approx([6 / 63, 0.75, 0])
     assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "clock", "dog"]
     assert axes.yaxis_inverted()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["AlexNet, 90.5 % shape", "other, 25.0 % shape", "none, no decision"]
+    assert labels == ["AlexNet, 90.5 % shape", "other, 25.0 % shape", "none, no decision", "shape, 100.0 % shape"]
+    assert len(axes.patches) == 2  # no band where there is no interval
     lower, upper = bootstrap_interval(alexnet).overall
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((1 - upper, 1 - lower))
