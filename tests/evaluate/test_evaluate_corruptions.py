@@ -128,8 +128,8 @@ class TestAgainstOtherLibraries:
         got = corrupt(image[None], "jpeg_compression", severity)[0].permute(1, 2, 0).numpy()
         difference = np.abs(got - expected)
         # libjpeg computes in whole numbers: now and then a coefficient is rounded to the next step.
-        assert difference.mean() < 0.6
-        assert np.quantile(difference, 0.98) <= 4
+        assert difference.mean() < 0.4
+        assert np.quantile(difference, 0.97) <= 4
 
     def test_elastic_is_scipys_map_of_coordinates(self, unit):
         draws = seeded()
@@ -265,14 +265,14 @@ class TestNoise:
             assert (noisy == 1).float().mean().item() == pytest.approx(amount / 2, rel=0.05)
             assert (noisy == 0).float().mean().item() == pytest.approx(amount / 2, rel=0.05)
             hit = (noisy != 0.4).float()
-            assert (hit[:, 0] * hit[:, 1]).mean().item() == pytest.approx(amount**2, rel=0.25)
+            assert (hit[:, 0] * hit[:, 1]).mean().item() == pytest.approx(amount**2, abs=4 * amount / 200)
 
 
 class TestCorrupt:
     @pytest.mark.parametrize("name", CORRUPTIONS)
     def test_each_severity_and_dtype(self, images, name):
         unit = images.float() / 255
-        # Not all grow at each step: the affine part of elastic_transform does not, nor does the area of snow.
+        # Not all grow at each step, by their constants.
         distances = []
         for severity in corruptions.SEVERITIES:
             got = corrupt(images, name, severity, generator=seeded())
@@ -284,7 +284,7 @@ class TestCorrupt:
             assert torch.equal((same * 255).round().to(torch.uint8), got)
             distances.append((same - unit).abs().mean().item())
         assert min(distances) > 0.005
-        if name not in ("snow", "elastic_transform", "frost"):
+        if name not in ("glass_blur", "snow", "elastic_transform", "frost"):
             assert distances == sorted(distances)
         assert torch.equal(corrupt(images.half() / 255, "contrast", 1).isfinite(), torch.ones_like(images).bool())
 

@@ -64,8 +64,12 @@ def _boxes(size: int, smaller: int, device: torch.device) -> Tensor:
     """Means `[smaller, size]` of the pixels whose middles lie in each box, as Pillow's box filter takes them."""
     scale = size / smaller
     middles = (torch.arange(smaller, dtype=torch.float64)[:, None] + 0.5) * scale
-    distance = (torch.arange(size, dtype=torch.float64) + 0.5 - middles) / scale
-    weights = ((distance > -0.5) & (distance <= 0.5)).double()
+    pixels = torch.arange(size, dtype=torch.float64)
+    # Twice, as there, for a pixel on an edge: it is in the box where neither rounding puts it outside.
+    reach = scale / 2
+    within = (pixels >= (middles - reach + 0.5).floor()) & (pixels < (middles + reach + 0.5).floor())
+    distance = (pixels - middles + 0.5) * (1 / scale)
+    weights = (within & (distance > -0.5) & (distance <= 0.5)).double()
     return (weights / weights.sum(1, keepdim=True)).float().to(device)
 
 
@@ -102,13 +106,15 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
     x = functional.pad(x * 255, (0, -width % 16, 0, -height % 16), mode="replicate").round()
     r, g, b = x.unbind(1)
     luma = 0.299 * r + 0.587 * g + 0.114 * b
-    chroma = torch.stack([(b - luma) / 1.772, (r - luma) / 1.402], 1) + 128
-    chroma = functional.avg_pool2d(chroma.round(), 2)
-    luma = _quantized(luma.round()[:, None], _LUMA, quality)
-    blue, red = (_doubled(_quantized(chroma.round(), _CHROMA, quality)) - 128).unbind(1)
-    y = luma[:, 0]
+    chroma = (torch.stack([(b - luma) / 1.772, (r - luma) / 1.402], 1) + 128).round()
+    # Halves are rounded down and up in turn.
+    turn = torch.tensor([0.25, 0.5], device=x.device).repeat(chroma.shape[3] // 4)
+    chroma = (functional.avg_pool2d(chroma, 2) + turn).floor()
+    y = _quantized(luma.round()[:, None], _LUMA, quality)[:, 0, :height, :width]
+    chroma = _quantized(chroma, _CHROMA, quality)[:, :, : (height + 1) // 2, : (width + 1) // 2]
+    blue, red = (_doubled(chroma)[:, :, :height, :width] - 128).unbind(1)
     rgb = torch.stack([y + 1.402 * red, y - (0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587, y + 1.772 * blue], 1)
-    return rgb[:, :, :height, :width].round() / 255
+    return rgb.round() / 255
 
 
 def _quantized(planes: Tensor, table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:

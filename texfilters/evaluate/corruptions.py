@@ -283,9 +283,7 @@ def _shared(models: Mapping[str, CorruptionErrors]) -> tuple[str, ...]:
     first, *others = measured.items()
     for name, corruptions in others:
         if set(corruptions) != set(first[1]):
-            raise ValueError(
-                f"models must be measured under the same corruptions, but {first[0]!r} and {name!r} are not"
-            )
+            raise ValueError(f"models must be measured under the same corruptions, unlike {first[0]!r} and {name!r}")
     return first[1]
 
 
