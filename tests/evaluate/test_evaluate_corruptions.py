@@ -419,5 +419,6 @@ class TestMeanCorruptionError:
         assert panels[0].lines[0].get_ydata().tolist() == pytest.approx(
             [43.5, *(100 * e for e in ALEXNET.errors["gaussian_noise"])]
         )
-        save(figure, tmp_path / "errors.svg")
-        assert "jpeg compression" in (tmp_path / "errors.svg").read_text()
+        few = CorruptionErrors(0.2, {"fog": (0.3, 0.4), "jpeg_compression": (0.5, 0.6)}, (2, 5))
+        save(corruption_figure({"few": few}), tmp_path / "errors.svg")
+        assert "<!-- jpeg compression -->" in (tmp_path / "errors.svg").read_text()
