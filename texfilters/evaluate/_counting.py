@@ -17,7 +17,7 @@ class RightAnswers:
         self.cells = cells
         self.right = torch.zeros(len(cells), dtype=torch.int64, device=device)
         self.bad = torch.zeros_like(self.right)
-        self.outside = torch.zeros((), dtype=torch.int64, device=device)
+        self.outside = torch.zeros_like(self.right)
         self.images = [0] * len(cells)
 
     def add(self, cell: int, logits: Tensor, labels: Tensor) -> None:
@@ -28,7 +28,7 @@ class RightAnswers:
             )
         self.right[cell] += (logits.argmax(1) == labels).sum()
         self.bad[cell] += (~logits.isfinite().all(1)).sum()
-        self.outside += ((labels < 0) | (labels >= logits.shape[1])).sum()
+        self.outside[cell] += ((labels < 0) | (labels >= logits.shape[1])).sum()
         self.images[cell] += len(labels)
 
     def shares(self) -> list[float]:
@@ -39,8 +39,9 @@ class RightAnswers:
         """
         if not all(self.images):
             raise ValueError("batches must hold at least one image, got none")
-        if int(self.outside):
-            raise ValueError(f"labels must lie in [0, C) of the C scores, got {int(self.outside)} that do not")
+        outside = int(self.outside.max())
+        if outside:
+            raise ValueError(f"labels must lie in [0, C) of the C scores, got {outside} that do not")
         for cell, bad, images in zip(self.cells, self.bad.tolist(), self.images, strict=True):
             if bad:
                 raise ValueError(f"scores must be finite, got NaN or infinity for {bad} of {images} images, {cell}")

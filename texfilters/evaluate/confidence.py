@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Probabilities that are worked on at a time: 64 MiB of them in float32.
 _CELLS = 2**24
-_BLUE, _ORANGE = "#2a6f97", "#d1651a"
+_ACCURACY, _OVER, _UNDER = "#2a6f97", "#eeb48a", "#a9cbdd"
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,9 @@ def reliability_diagram(models: Mapping[str, Calibration], title: str = "") -> "
         # A bin without images has no bar, unlike one without a right answer, whose gap is drawn.
         for middle, accuracy, confidence in zip(middles, model.accuracy, model.confidence, strict=True):
             if accuracy == accuracy:
-                upper.bar(middle, accuracy, 0.92 / bins, color=_BLUE)
-                upper.bar(middle, confidence - accuracy, 0.92 / bins, accuracy, color=_ORANGE, alpha=0.35)
+                upper.bar(middle, accuracy, 0.92 / bins, color=_ACCURACY)
+                color = _OVER if confidence > accuracy else _UNDER
+                upper.bar(middle, confidence - accuracy, 0.92 / bins, accuracy, color=color)
         upper.plot([0, 1], [0, 1], color=_PALE, lw=0.9, ls="--")
         upper.set_title(f"{name}: expected error {100 * model.error:.1f} %", fontsize=10, color=_INK)
         total = sum(model.counts)
@@ -226,7 +227,11 @@ def reliability_diagram(models: Mapping[str, Calibration], title: str = "") -> "
             axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
             axes.spines[["top", "right"]].set_visible(False)
             axes.spines[["left", "bottom"]].set_color(_PALE)
-    panels[0, 0].set_ylabel("accuracy; the gap to confidence", color=_INK)
+    panels[0, 0].set_ylabel("accuracy", color=_INK)
+    kinds = {"accuracy": _ACCURACY, "too sure by": _OVER, "too unsure by": _UNDER}
+    for kind, color in kinds.items():
+        panels[0, 0].bar(0, 0, color=color, label=kind)
+    figure.legend(loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9)
     panels[1, 0].set_ylabel("answers, %", color=_INK)
     figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
     return figure

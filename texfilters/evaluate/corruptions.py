@@ -259,7 +259,7 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
             shares = [100 * share for share in (errors.clean, *errors.errors[name])]
             axes.plot(severities, shares, "-o", ms=3, lw=1.4, color=_COLORS[i % len(_COLORS)], label=model)
         axes.set_title(name.replace("_", " "), fontsize=9, color=_INK)
-        axes.set_ylim(0, 100)
+        axes.set_ylim(0, 103)
         axes.set_xticks(range(6))
         axes.grid(axis="y", color="#e4e4e8", lw=0.7)
         axes.set_axisbelow(True)
