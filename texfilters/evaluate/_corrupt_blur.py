@@ -21,7 +21,10 @@ def defocus_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
     kernel = _disk(radius, sigma).to(x)
     reach = len(kernel) // 2
     padded = functional.pad(x, (reach,) * 4, mode="reflect")
-    return functional.conv2d(padded.flatten(0, 1)[:, None], kernel[None, None]).view(x.shape)
+    size = padded.shape[-2:]
+    # Not conv2d, which on a GPU rounds to 10 bits unless it is told not to. The kernel is its own mirror image.
+    blurred = torch.fft.irfft2(torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, s=size), s=size)
+    return blurred[..., 2 * reach :, 2 * reach :]
 
 
 @functools.cache
@@ -154,7 +157,8 @@ def _affine(x: Tensor, moves: Tensor) -> Tensor:
     signs = torch.tensor([[1, 1], [1, -1], [-1, -1]], device=x.device)
     points = (torch.tensor([width // 2, height // 2], device=x.device) + reach * signs).float().expand(len(x), 3, 2)
     ones = torch.ones(len(x), 3, 1, device=x.device)
-    back = torch.linalg.solve(torch.cat([points + moves, ones], 2), points)  # from new places to old ones
+    # From new places to old ones. The other solve would wait for the device to tell of singular matrices.
+    back, _ = torch.linalg.solve_ex(torch.cat([points + moves, ones], 2), points)
     rows = torch.arange(height, device=x.device)[:, None].expand(height, width)
     columns = torch.arange(width, device=x.device).expand(height, width)
     old = torch.stack([columns, rows, torch.ones_like(rows)], -1).float() @ back[:, None]

@@ -134,10 +134,11 @@ def corrupt(
 ) -> Tensor:
     """Corrupt each image of a batch for itself, on its device.
 
-    Written from the formulas and constants of the authors' code, whose images are 224 x 224: distances in pixels are
-    the same for other sizes, those of `elastic_transform` alone grow with the image. It departs from ImageNet-C so:
-    ImageNet-C was stored as JPEG of quality 85, which is left out; results are rounded, not cut off; and frost is drawn
-    unless its pictures are given.
+    Written from the formulas and constants of the authors' code, whose images are 224 x 224. Other sizes have the same
+    distances in pixels, which are harsh for small images (CIFAR-10-C has constants of its own, which these are not);
+    those of `elastic_transform` alone grow with the image. It departs from ImageNet-C in three ways: that was stored
+    as JPEG of quality 85, which is left out; values are rounded, not cut off; and frost is drawn unless its pictures
+    are given.
 
     Args:
         images: RGB, `[B, 3, H, W]` of at least 16 x 16 pixels, uint8, or floating point in [0, 1].
@@ -291,7 +292,9 @@ def _corrupted(x: Tensor, name: str, severity: int, generator: torch.Generator |
     function = _CORRUPT[_check.choice("name", name, CORRUPTIONS)]
     if name == "frost":
         function = functools.partial(function, pictures=frost)
-    return function(x, _check.choice("severity", severity, SEVERITIES) - 1, generator)
+    place = _check.choice("severity", severity, SEVERITIES) - 1
+    with torch.autocast(x.device.type, enabled=False):
+        return function(x, place, generator)
 
 
 def _unit(images: Tensor) -> Tensor:
