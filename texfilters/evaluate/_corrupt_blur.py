@@ -1,6 +1,5 @@
 """Blurs and warps: corruptions that move or mix pixels, as ImageNet-C has them. Arguments as in `_corrupt_noise`."""
 
-import functools
 import math
 from typing import Any
 
@@ -9,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from texfilters import gaussian_blur
-
-Generator = torch.Generator | None
+from texfilters.evaluate._corrupt_noise import Generator, constant
 
 # The sizes in pixels of ImageNet-C belong to images of this side.
 SIDE = 224
@@ -18,7 +16,7 @@ SIDE = 224
 
 def defocus_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
     radius, sigma = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity]
-    kernel = _disk(radius, sigma).to(x)
+    kernel = _disk(radius, sigma, x.device)
     reach = len(kernel) // 2
     padded = functional.pad(x, (reach,) * 4, mode="reflect")
     size = padded.shape[-2:]
@@ -27,13 +25,13 @@ def defocus_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
     return blurred[..., 2 * reach :, 2 * reach :]
 
 
-@functools.cache
-def _disk(radius: int, sigma: float) -> Tensor:
+@constant
+def _disk(radius: int, sigma: float, device: torch.device) -> Tensor:
     """A disk with soft edges, in a window that cuts them off where it ends."""
     reach, window = (8, 3) if radius <= 8 else (radius, 5)
     i = torch.arange(-reach, reach + 1)
     disk = (i.square() + i[:, None].square() <= radius**2).double()
-    return gaussian_blur(disk / disk.sum(), sigma, kernel_size=window)
+    return gaussian_blur(disk / disk.sum(), sigma, kernel_size=window).float().to(device)
 
 
 def glass_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
@@ -143,7 +141,7 @@ def elastic_transform(x: Tensor, severity: int, generator: Generator) -> Tensor:
     options: dict[str, Any] = {"generator": generator, "device": x.device}
     x = _affine(x, (2 * torch.rand(len(x), 3, 2, **options) - 1) * (shift * unit))
     noise = 2 * torch.rand(len(x), 2, height, width, **options) - 1
-    down, across = (_smoother(n, sigma * unit).to(x) for n in (height, width))
+    down, across = (_smoother(n, sigma * unit, x.device) for n in (height, width))
     dy, dx = (down @ noise @ across.T * (strength * unit)).unbind(1)
     rows = torch.arange(height, device=x.device)[:, None]
     columns = torch.arange(width, device=x.device)
@@ -154,8 +152,7 @@ def _affine(x: Tensor, moves: Tensor) -> Tensor:
     """Warp so that three points, (x, y), move by `moves` `[B, 3, 2]`."""
     height, width = x.shape[-2:]
     reach = min(height, width) // 3
-    signs = torch.tensor([[1, 1], [1, -1], [-1, -1]], device=x.device)
-    points = (torch.tensor([width // 2, height // 2], device=x.device) + reach * signs).float().expand(len(x), 3, 2)
+    points = _points(width // 2, height // 2, reach, x.device).expand(len(x), 3, 2)
     ones = torch.ones(len(x), 3, 1, device=x.device)
     # From new places to old ones. The other solve would wait for the device to tell of singular matrices.
     back, _ = torch.linalg.solve_ex(torch.cat([points + moves, ones], 2), points)
@@ -165,16 +162,22 @@ def _affine(x: Tensor, moves: Tensor) -> Tensor:
     return _sampled(x, old[..., 1], old[..., 0], align_corners=True)
 
 
-def _smoother(size: int, sigma: float) -> Tensor:
+@constant
+def _points(x: int, y: int, reach: int, device: torch.device) -> Tensor:
+    return torch.tensor([[x + reach, y + reach], [x + reach, y - reach], [x - reach, y - reach]], device=device).float()
+
+
+@constant
+def _smoother(size: int, sigma: float, device: torch.device) -> Tensor:
     """The matrix `[size, size]` of a Gaussian up to 3 sigma, with the border mirrored as often as that needs."""
     reach = int(3 * sigma + 0.5)
     i = torch.arange(-reach, reach + 1)
     weights = torch.exp(-i.double().square() / (2 * sigma**2))
     source = (torch.arange(size)[:, None] + i) % (2 * size)
     source = torch.minimum(source, 2 * size - 1 - source)
-    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(
-        1, source, (weights / weights.sum()).expand(size, -1)
-    )
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    matrix.scatter_add_(1, source, (weights / weights.sum()).expand(size, -1))
+    return matrix.float().to(device)
 
 
 def _sampled(x: Tensor, rows: Tensor, columns: Tensor, *, align_corners: bool) -> Tensor:

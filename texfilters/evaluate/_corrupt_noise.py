@@ -14,6 +14,9 @@ from torch.nn import functional
 
 Generator = torch.Generator | None
 
+# Kept on their device: a copy to a GPU would wait for all that it still has to do.
+constant = functools.lru_cache(maxsize=64)
+
 
 def gaussian_noise(x: Tensor, severity: int, generator: Generator) -> Tensor:
     deviation = (0.08, 0.12, 0.18, 0.26, 0.38)[severity]
@@ -49,7 +52,7 @@ def pixelate(x: Tensor, severity: int, generator: Generator) -> Tensor:
     height, width = x.shape[-2:]
     # Pillow keeps 8 bits between its passes, along rows and then along columns.
     small = x
-    small = _grey_levels(small @ _boxes(width, int(width * share), x.device).T)
+    small = _grey_levels(small @ _boxes(width, int(width * share), x.device).mT)
     small = _grey_levels(_boxes(height, int(height * share), x.device) @ small)
     rows = ((torch.arange(height, device=x.device) + 0.5) * (small.shape[2] / height)).long()
     columns = ((torch.arange(width, device=x.device) + 0.5) * (small.shape[3] / width)).long()
@@ -60,6 +63,7 @@ def jpeg_compression(x: Tensor, severity: int, generator: Generator) -> Tensor:
     return jpeg(x, (25, 18, 15, 10, 7)[severity])
 
 
+@constant
 def _boxes(size: int, smaller: int, device: torch.device) -> Tensor:
     """Means `[smaller, size]` of the pixels whose middles lie in each box, as Pillow's box filter takes them."""
     scale = size / smaller
@@ -108,7 +112,7 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
     luma = 0.299 * r + 0.587 * g + 0.114 * b
     chroma = (torch.stack([(b - luma) / 1.772, (r - luma) / 1.402], 1) + 128).round()
     # Halves are rounded down and up in turn.
-    turn = torch.tensor([0.25, 0.5], device=x.device).repeat(chroma.shape[3] // 4)
+    turn = 0.25 + 0.25 * (torch.arange(chroma.shape[3] // 2, device=x.device) % 2)
     chroma = (functional.avg_pool2d(chroma, 2) + turn).floor()
     y = _quantized(luma.round()[:, None], _LUMA, quality)[:, 0, :height, :width]
     chroma = _quantized(chroma, _CHROMA, quality)[:, :, : (height + 1) // 2, : (width + 1) // 2]
@@ -119,22 +123,26 @@ def jpeg(x: Tensor, quality: int) -> Tensor:
 
 def _quantized(planes: Tensor, table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
     """Blocks of 8 x 8 through the cosine transform, rounded to multiples of the table's steps, and back."""
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    steps = ((torch.tensor(table) * scale + 50) // 100).clamp(1, 255).to(planes)
-    basis = _cosines().to(planes)
+    steps, basis = _steps(table, quality, planes.device), _cosines(planes.device)
     blocks = planes.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8)).transpose(-2, -3) - 128
     coefficients = basis @ blocks @ basis.T
     blocks = basis.T @ ((coefficients / steps).round() * steps) @ basis + 128
     return blocks.transpose(-2, -3).flatten(-2).flatten(-3, -2).round().clamp(0, 255)
 
 
-@functools.cache
-def _cosines() -> Tensor:
+@constant
+def _steps(table: tuple[tuple[int, ...], ...], quality: int, device: torch.device) -> Tensor:
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return ((torch.tensor(table) * scale + 50) // 100).clamp(1, 255).float().to(device)
+
+
+@constant
+def _cosines(device: torch.device) -> Tensor:
     """The orthonormal cosine transform of 8 values."""
     i = torch.arange(8, dtype=torch.float64)
     basis = torch.cos(math.pi * i[:, None] * (2 * i + 1) / 16) / 2
     basis[0] /= math.sqrt(2)
-    return basis
+    return basis.float().to(device)
 
 
 def _doubled(planes: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from texfilters.evaluate._corrupt_blur import moved, zoomed
-
-Generator = torch.Generator | None
+from texfilters.evaluate._corrupt_noise import Generator
 
 
 def snow(x: Tensor, severity: int, generator: Generator) -> Tensor:
@@ -23,7 +22,7 @@ def snow(x: Tensor, severity: int, generator: Generator) -> Tensor:
     flakes = zoomed(mean + deviation * torch.randn(len(x), 1, *x.shape[-2:], **options), zoom)
     flakes = torch.where(flakes < threshold, 0, flakes).clamp(0, 1)
     flakes = moved((flakes * 255).floor() / 255, radius, sigma, -135 + 90 * torch.rand(len(x), **options))
-    gray = (x * torch.tensor([0.299, 0.587, 0.114], device=x.device)[:, None, None]).sum(1, keepdim=True)
+    gray = 0.299 * x[:, 0:1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:3]
     paler = share * x + (1 - share) * torch.maximum(x, gray * 1.5 + 0.5)
     return paler + flakes + flakes.flip(2, 3)
 
@@ -57,8 +56,8 @@ def drawn_frost(x: Tensor, generator: Generator) -> Tensor:
     ridges = ridges / ridges.std((2, 3), keepdim=True)
     crystals = ridges.amax(1, keepdim=True)
     crystals = (crystals - crystals.mean((2, 3), keepdim=True)) / crystals.std((2, 3), keepdim=True)
-    color = torch.tensor([0.573, 0.656, 0.701], device=x.device)[:, None, None]
-    return (color + 0.11 * crystals).clamp(0, 1)
+    crystals = 0.11 * crystals
+    return torch.cat([0.573 + crystals, 0.656 + crystals, 0.701 + crystals], 1).clamp(0, 1)
 
 
 def fog(x: Tensor, severity: int, generator: Generator) -> Tensor:
