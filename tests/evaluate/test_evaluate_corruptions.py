@@ -228,16 +228,21 @@ class TestAgainstPlainLoops:
             assert (np.abs(result - expected) > 1e-4).mean() < 0.01
 
     def test_frost_is_a_part_of_a_picture(self, unit, photo):
-        pictures = photo[None, :, :60, :70].float() / 255
-        got = _corrupt_weather.frost(unit, 4, seeded(), pictures)
-        for one, result in zip(unit, got, strict=True):
-            part = (result - 0.6 * one) / 0.75
-            distances = [
-                (pictures[0, :, top : top + SIDE, left : left + SIDE] - part).abs().max().item()
-                for top in range(13)
-                for left in range(23)
-            ]
-            assert min(distances) < 1e-5
+        pictures = [photo[:, :52, :60].float() / 255, photo[:, 100:148, 100:150].float() / 255]
+        unit = unit[:1].expand(40, -1, -1, -1)
+        got = _corrupt_weather.frost(unit, 4, seeded(), _corrupt_weather.Pictures.of(pictures))
+        parts = (got - 0.6 * unit) / 0.75
+        places = set()
+        for part in parts:
+            for number, picture in enumerate(pictures):
+                windows = picture.unfold(1, SIDE, 1).unfold(2, SIDE, 1)
+                same = ((windows - part[:, None, None]).abs().amax((0, 3, 4)) < 1e-5).nonzero().tolist()
+                places.update((number, *place) for place in same)
+        # Both pictures, and their last places too.
+        assert {number for number, _, _ in places} == {0, 1}
+        assert max(top for number, top, _ in places if not number) == 4
+        assert max(left for number, _, left in places if number) == 2
+        assert len(places) > 15
 
     def test_contrast(self, unit):
         x = rows(unit)
@@ -316,8 +321,12 @@ class TestCorrupt:
             corrupt(images[:, :1], "fog", 1)
         with pytest.raises(TypeError, match=r"image must be uint8"):
             corrupt(images.int(), "fog", 1)
-        with pytest.raises(ValueError, match=r"as large as the images, \(48, 48\), got shape \(2, 3, 40, 48\)"):
-            corrupt(images, "frost", 1, frost=images[:, :, :40])
+        with pytest.raises(ValueError, match=r"as large as the images, \(48, 48\), got one of \(40, 48\)"):
+            corrupt(images, "frost", 1, frost=[images[0], images[1, :, :40]])
+        with pytest.raises(ValueError, match="at least one picture, got none"):
+            corrupt(images, "frost", 1, frost=[])
+        with pytest.raises(ValueError, match=r"pictures \[3, h, w\], got shape \(2, 3, 48, 48\)"):
+            corrupt(images, "frost", 1, frost=[images])
 
 
 class Bright(nn.Module):
@@ -362,6 +371,14 @@ class TestErrors:
         one = corruption_errors(network, graded(), corruptions=["gaussian_noise"], severities=[2], seed=3)
         assert both.errors["gaussian_noise"][1:] == one.errors["gaussian_noise"]
         assert network.training
+
+    def test_frost_that_is_drawn_is_marked(self):
+        drawn = corruption_errors(Bright(), graded(), corruptions=["frost"])
+        white = corruption_errors(Bright(), graded(), corruptions=["frost"], frost=[torch.ones(3, 16, 20)])
+        assert corruption_table({"a": white, "b": drawn})[-1][0] == "frost (drawn)"
+        assert corruption_table({"a": white})[-1][0] == "frost"
+        # White pictures alone: x + 0.4, 0.8 x + 0.6, ... above a half.
+        assert white.errors["frost"] == pytest.approx((18 / 21, 1, 1, 1, 1))
 
     def test_bad_input(self):
         with pytest.raises(ValueError, match="at least one image, got none"):

@@ -66,12 +66,18 @@ def test_a_seed_gives_the_same_again_under_autocast_too(images, name):
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_host_does_not_wait(images, name):
     images, generator = images.to(DEVICE), seeded()
-    corrupt(images, name, 2, generator=generator, frost=images)  # copies constants to the device
+    corrupt(images, name, 2, generator=generator)  # copies constants to the device
     torch.cuda.set_sync_debug_mode("error")
     try:
-        corrupt(images, name, 2, generator=generator, frost=images)
+        corrupt(images, name, 2, generator=generator)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_frost_takes_pictures_from_the_host(images):
+    white = [torch.ones(3, 96, 120), torch.ones(3, 200, 96)]
+    got = corrupt((images.float() / 255).to(DEVICE), "frost", 3, frost=white)
+    torch.testing.assert_close(got.cpu(), (0.7 * images.float() / 255 + 0.7).clamp(max=1), rtol=0, atol=1e-6)
 
 
 def test_drawn_frost_and_noise_have_their_moments():

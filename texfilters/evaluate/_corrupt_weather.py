@@ -1,7 +1,8 @@
 """Snow, frost and fog, as ImageNet-C has them. See `_corrupt_noise` for the arguments."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,20 +28,38 @@ def snow(x: Tensor, severity: int, generator: Generator) -> Tensor:
     return paler + flakes + flakes.flip(2, 3)
 
 
-def frost(x: Tensor, severity: int, generator: Generator, pictures: Tensor | None = None) -> Tensor:
-    """Pictures of frost `[N, 3, h, w]` in [0, 1], of which each image gets a part of its size at random."""
+class Pictures(NamedTuple):
+    """Pictures of frost of any sizes: their pixels in one row, and of each picture where it begins and its size."""
+
+    pixels: Tensor  # [P, 3]
+    first: Tensor  # int64 [N], like the next two
+    height: Tensor
+    width: Tensor
+
+    @classmethod
+    def of(cls, pictures: Sequence[Tensor]) -> "Pictures":
+        """Of `[3, h, w]` in [0, 1] each."""
+        pixels = torch.cat([picture.flatten(1).T for picture in pictures])
+        sizes = torch.tensor([picture.shape[1:] for picture in pictures])
+        area = sizes.prod(1)
+        return cls(pixels, *(each.to(pixels.device) for each in (area.cumsum(0) - area, *sizes.unbind(1))))
+
+
+def frost(x: Tensor, severity: int, generator: Generator, pictures: Pictures | None = None) -> Tensor:
+    """Each image gets a part of one of the pictures, of its size, at random; without them, what is drawn."""
     keep, add = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))[severity]
     if pictures is None:
         return keep * x + add * drawn_frost(x, generator)
     height, width = x.shape[-2:]
-    count, _, rows, columns = pictures.shape
     options: dict[str, Any] = {"generator": generator, "device": x.device}
-    which = torch.randint(count, (len(x), 1, 1), **options)
-    top = torch.randint(rows - height + 1, (len(x), 1, 1), **options)
-    left = torch.randint(columns - width + 1, (len(x), 1, 1), **options)
-    down = top + torch.arange(height, device=x.device)[:, None]
-    across = left + torch.arange(width, device=x.device)
-    return keep * x + add * pictures.permute(0, 2, 3, 1)[which, down, across].permute(0, 3, 1, 2)
+    which = torch.randint(len(pictures.first), (len(x), 1, 1), **options)
+    places = torch.rand(2, len(x), 1, 1, dtype=torch.float64, **options)
+    across = pictures.width[which]
+    top = (places[0] * (pictures.height[which] - height + 1)).long()
+    left = (places[1] * (across - width + 1)).long()
+    rows = top + torch.arange(height, device=x.device)[:, None]
+    columns = left + torch.arange(width, device=x.device)
+    return keep * x + add * pictures.pixels[pictures.first[which] + rows * across + columns].permute(0, 3, 1, 2)
 
 
 def drawn_frost(x: Tensor, generator: Generator) -> Tensor:

@@ -53,11 +53,13 @@ class CorruptionErrors:
         clean: on images as they are.
         errors: by corruption and, in order, by severity.
         severities: those measured.
+        drawn_frost: whether the pictures of frost were missing, so that frost and mCE are not those of ImageNet-C.
     """
 
     clean: float
     errors: Mapping[str, tuple[float, ...]]
     severities: tuple[int, ...] = SEVERITIES
+    drawn_frost: bool = False
 
     def mean(self, name: str) -> float:
         """The error under one corruption, over its severities."""
@@ -130,7 +132,7 @@ def corrupt(
     severity: int,
     *,
     generator: torch.Generator | None = None,
-    frost: Tensor | None = None,
+    frost: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Corrupt each image of a batch for itself, on its device.
 
@@ -145,7 +147,7 @@ def corrupt(
         name: one of `CORRUPTIONS`.
         severity: 1 to 5.
         generator: where it draws, on the device of the images; None is torch's own.
-        frost: pictures of frost, RGB `[N, 3, h, w]` as `images`, at least as large as those. The authors take the first
+        frost: pictures of frost, RGB `[3, h, w]` as `images`, at least as large as those. The authors take the first
             five of theirs. None draws frost of the same mean and deviation, which is not that of ImageNet-C.
 
     Returns: a new tensor of the shape and dtype of `images`; uint8 is rounded half to even.
@@ -157,9 +159,9 @@ def corrupt(
     Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
     """
     x = _unit(images)
-    if frost is not None:
-        frost = _frost(frost, images)
-    return _like(_corrupted(x, name, severity, generator, frost), images)
+    pictures = _frost(frost, images.device)
+    _fits(frost, images)
+    return _like(_corrupted(x, name, severity, generator, pictures), images)
 
 
 @torch.no_grad()
@@ -171,7 +173,7 @@ def corruption_errors(
     severities: Sequence[int] = SEVERITIES,
     transform: Callable[[Any], Tensor] | None = None,
     device: torch.device | str | None = None,
-    frost: Tensor | None = None,
+    frost: Sequence[Tensor] | None = None,
     seed: int = 0,
 ) -> CorruptionErrors:
     """The errors of a network under each corruption at each severity.
@@ -206,11 +208,11 @@ def corruption_errors(
         (name, severity): torch.Generator(device).manual_seed((seed << 16) + 8 * CORRUPTIONS.index(name) + severity)
         for name, severity in cells
     }
-    frost = None if frost is None else frost.to(device)
+    pictures = _frost(frost, device)
     with evaluating(network):
         for images, labels, *rest in DeviceLoader(batches, device):
             x = _unit(images)
-            pictures = None if frost is None else _frost(frost, images)
+            _fits(frost, images)
             for cell, key in enumerate((None, *cells)):
                 given = images if key is None else _like(_corrupted(x, *key, generators[key], pictures), images)
                 counts.add(cell, network(given if transform is None else transform((given, labels, *rest))), labels)
@@ -219,7 +221,7 @@ def corruption_errors(
     errors = {
         name: tuple(1 - share for share in shares[i * size : (i + 1) * size]) for i, name in enumerate(corruptions)
     }
-    return CorruptionErrors(1 - clean, errors, severities)
+    return CorruptionErrors(1 - clean, errors, severities, frost is None and "frost" in errors)
 
 
 def corruption_table(
@@ -239,7 +241,7 @@ def corruption_table(
     rows.append(("mCE", *(f"{100 * model.mce(baseline):.1f}" for model in models.values())))
     for name in corruptions:
         errors = (f"{100 * model.corruption_error(name, baseline):.1f}" for model in models.values())
-        rows.append((name.replace("_", " "), *errors))
+        rows.append((_title(name, models), *errors))
     return rows
 
 
@@ -259,7 +261,7 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
             severities = (0, *errors.severities)
             shares = [100 * share for share in (errors.clean, *errors.errors[name])]
             axes.plot(severities, shares, "-o", ms=3, lw=1.4, color=_COLORS[i % len(_COLORS)], label=model)
-        axes.set_title(name.replace("_", " "), fontsize=9, color=_INK)
+        axes.set_title(_title(name, models), fontsize=9, color=_INK)
         axes.set_ylim(0, 103)
         axes.set_xticks(range(6))
         axes.grid(axis="y", color="#e4e4e8", lw=0.7)
@@ -277,6 +279,11 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
     return figure
 
 
+def _title(name: str, models: Mapping[str, CorruptionErrors]) -> str:
+    drawn = name == "frost" and any(model.drawn_frost for model in models.values())
+    return name.replace("_", " ") + " (drawn)" * drawn
+
+
 def _shared(models: Mapping[str, CorruptionErrors]) -> tuple[str, ...]:
     if not models:
         raise ValueError("models must hold at least one model, got none")
@@ -288,7 +295,9 @@ def _shared(models: Mapping[str, CorruptionErrors]) -> tuple[str, ...]:
     return first[1]
 
 
-def _corrupted(x: Tensor, name: str, severity: int, generator: torch.Generator | None, frost: Tensor | None) -> Tensor:
+def _corrupted(
+    x: Tensor, name: str, severity: int, generator: torch.Generator | None, frost: _corrupt_weather.Pictures | None
+) -> Tensor:
     function = _CORRUPT[_check.choice("name", name, CORRUPTIONS)]
     if name == "frost":
         function = functools.partial(function, pictures=frost)
@@ -304,6 +313,10 @@ def _unit(images: Tensor) -> Tensor:
         raise ValueError(
             f"images must have shape [B, 3, H, W] with H and W of at least {_LEAST}, got {tuple(images.shape)}"
         )
+    return _scaled(images)
+
+
+def _scaled(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
@@ -313,11 +326,22 @@ def _like(x: Tensor, images: Tensor) -> Tensor:
     return (x * 255).round().to(torch.uint8) if images.dtype == torch.uint8 else x.to(images.dtype)
 
 
-def _frost(frost: Tensor, images: Tensor) -> Tensor:
-    frost = _unit(frost)
-    if frost.shape[2] < images.shape[2] or frost.shape[3] < images.shape[3] or not len(frost):
-        raise ValueError(
-            f"frost must be at least one picture as large as the images, {tuple(images.shape[2:])}, "
-            f"got shape {tuple(frost.shape)}"
-        )
-    return frost
+def _frost(frost: Sequence[Tensor] | None, device: torch.device) -> _corrupt_weather.Pictures | None:
+    if frost is None:
+        return None
+    if not len(frost):
+        raise ValueError("frost must be None or hold at least one picture, got none")
+    for picture in frost:
+        if _check.rgb("frost", picture).ndim != 3:
+            raise ValueError(f"frost must hold pictures [3, h, w], got shape {tuple(picture.shape)}")
+    pictures = [picture.to(device) for picture in frost]
+    return _corrupt_weather.Pictures.of([_scaled(picture) for picture in pictures])
+
+
+def _fits(frost: Sequence[Tensor] | None, images: Tensor) -> None:
+    for picture in frost or ():
+        if picture.shape[1] < images.shape[2] or picture.shape[2] < images.shape[3]:
+            raise ValueError(
+                f"frost must hold pictures at least as large as the images, {tuple(images.shape[2:])}, "
+                f"got one of {tuple(picture.shape[1:])}"
+            )
