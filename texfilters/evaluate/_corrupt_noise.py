@@ -51,11 +51,10 @@ def pixelate(x: Tensor, severity: int, generator: Generator) -> Tensor:
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[severity]
     height, width = x.shape[-2:]
     # Pillow keeps 8 bits between its passes, along rows and then along columns.
-    small = x
-    small = _grey_levels(small @ _boxes(width, int(width * share), x.device).mT)
-    small = _grey_levels(_boxes(height, int(height * share), x.device) @ small)
-    rows = ((torch.arange(height, device=x.device) + 0.5) * (small.shape[2] / height)).long()
-    columns = ((torch.arange(width, device=x.device) + 0.5) * (small.shape[3] / width)).long()
+    narrow = _grey_levels(x @ _boxes(width, int(width * share), x.device).mT)
+    small = _grey_levels(_boxes(height, int(height * share), x.device) @ narrow)
+    rows = (2 * torch.arange(height, device=x.device) + 1) * small.shape[2] // (2 * height)
+    columns = (2 * torch.arange(width, device=x.device) + 1) * small.shape[3] // (2 * width)
     return small[:, :, rows[:, None], columns]
 
 

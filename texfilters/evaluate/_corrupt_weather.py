@@ -63,12 +63,13 @@ def frost(x: Tensor, severity: int, generator: Generator, pictures: Pictures | N
 
 
 def drawn_frost(x: Tensor, generator: Generator) -> Tensor:
-    """Frost without pictures: ridges of fractal noise, bluish, with the mean and deviation of the authors' photos.
+    """Frost without pictures: ridges of fractal noise, bluish.
 
-    Those photos cannot be distributed here. What is drawn hides an image as much, but it is not ImageNet-C's frost.
+    Mean, deviation and the deviation between neighbors are chosen after the authors' photos, which cannot be
+    distributed here. It has none of their crystals, and is not ImageNet-C's frost.
     """
     side = 2 ** math.ceil(math.log2(max(x.shape[-2:])))
-    layers = torch.stack([fractal(len(x), side, 1.7, generator, x.device) for _ in range(2)], 1)
+    layers = torch.stack([fractal(len(x), side, 1.2, generator, x.device) for _ in range(2)], 1)
     layers = layers[:, :, : x.shape[2], : x.shape[3]]
     layers = layers - layers.mean((2, 3), keepdim=True)
     ridges = -layers.abs()

@@ -148,7 +148,7 @@ def corrupt(
         severity: 1 to 5.
         generator: where it draws, on the device of the images; None is torch's own.
         frost: pictures of frost, RGB `[3, h, w]` as `images`, at least as large as those. The authors take the first
-            five of theirs. None draws frost of the same mean and deviation, which is not that of ImageNet-C.
+            five of theirs. None draws frost of like brightness and roughness, which is not that of ImageNet-C.
 
     Returns: a new tensor of the shape and dtype of `images`; uint8 is rounded half to even.
 
