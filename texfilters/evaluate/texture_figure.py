@@ -96,12 +96,12 @@ def kappa(image: Tensor, title: str = "", *, option: int = 1, niter: int = 20) -
     figure = figures._figure((11.4, 4.4) if tall else (9.6, 7.0))
     original, edges, smooth, histogram = figure.subplots(*((1, 4) if tall else (2, 2))).flat
     show(original, image, "image")
-    edges.imshow(1 - (norm > value).float(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    edges.imshow((norm <= value).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     edges.set_title(f"gradient above kappa: {100 * (norm > value).double().mean():.1f} % of the pixels", fontsize=9)
     edges.set_axis_off()
     show(smooth, diffused, f"anisotropic diffusion, {niter} steps, option {option}")
     top = max(float(norm.quantile(0.999)) if norm.numel() < 2**24 else float(norm.max()), 2 * value)
-    histogram.hist(norm.flatten().clamp(max=top), bins=80, range=(0, top), color=figures._BLUE)
+    histogram.hist(norm.flatten().clamp(max=top).numpy(), bins=80, range=(0, top), color=figures._BLUE)
     histogram.set_yscale("log")
     histogram.axvline(value, color=figures._ORANGE, linewidth=1.5)
     unit = " grey levels" if image.dtype == torch.uint8 else ""
@@ -119,7 +119,7 @@ def show(axes: "Axes", image: Tensor, title: str = "") -> None:
     if pixels.is_floating_point():
         pixels = pixels.float().clamp(0, 1)
     high = 255 if pixels.dtype == torch.uint8 else 1
-    axes.imshow(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=high)
+    axes.imshow((pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).numpy(), cmap="gray", vmin=0, vmax=high)
     axes.set_title(title, fontsize=9, color=figures._INK)
     axes.set_axis_off()
 
