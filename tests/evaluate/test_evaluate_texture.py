@@ -174,7 +174,7 @@ class TestCurves:
             Curve("blur", "sigma", (1, 2), (0.3, 0.7), (0.6, 0.4), 3),
             Curve("cartoon", "c", (9, 5), (0.1, -0.4), (1, 1), 3),
         ]
-        figure = texture_figure.suppression_curves(curves)
+        figure = texture_figure.suppression_figure(curves)
         (axes,) = figure.axes
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
         assert labels == [
@@ -186,7 +186,27 @@ class TestCurves:
         figures.save(figure, tmp_path / "curves.png")
         assert (tmp_path / "curves.png").stat().st_size > 5000
         with pytest.raises(ValueError, match="at least one curve, got none"):
-            texture_figure.suppression_curves([])
+            texture_figure.suppression_figure([])
+
+    def test_examples_at_like_amounts(self):
+        pytest.importorskip("matplotlib", reason="needs matplotlib")
+        from texfilters.evaluate import texture_figure
+
+        image, boundary = drawn()
+        names = ["Gaussian blur", "median"]
+        figure = texture_figure.suppression_examples(image, boundary, names=names, at=0.9, crop=(8, 4, 40, 20))
+        for axes, name in zip(figure.axes[2:], names, strict=False):
+            each = FILTERS[name]
+            filtered = [each.filter(image[None], value) for value in each.values]
+            found = [suppression(image[None], one, boundary[None]) for one in filtered]
+            best = min(range(len(found)), key=lambda i: abs(found[i].removed.item() - 0.9))
+            label = axes.get_title()
+            assert label.startswith(f"{name}, {each.parameter} {each.values[best]:g}\n"), label
+            assert f"{100 * found[best].kept.item():.0f} % kept" in label
+            shown = np.array(axes.get_images()[0].get_array())
+            np.testing.assert_array_equal(shown, filtered[best][0, :, 4:20, 8:40].movedim(0, -1))
+        with pytest.raises(ValueError, match=r"names must be one of 'diffusion, kappa 20', .* got 'blur'"):
+            texture_figure.suppression_examples(image, boundary, names=["blur"])
 
 
 class TestPairs:
@@ -284,7 +304,7 @@ class TestRobustKappa:
         from texfilters.evaluate import figures, texture_figure
 
         image = drawn()[0]
-        figure = texture_figure.kappa(image)
+        figure = texture_figure.kappa_figure(image)
         value = robust_kappa(image[None], option=1).item()
         edges = np.array(figure.axes[1].get_images()[0].get_array())
         np.testing.assert_array_equal(edges == 0, norm(luma(image.numpy().astype(float))) > value)
@@ -292,7 +312,7 @@ class TestRobustKappa:
         figures.save(figure, tmp_path / "kappa.png")
         assert (tmp_path / "kappa.png").stat().st_size > 5000
         with pytest.raises(ValueError, match="image must have shape"):
-            texture_figure.kappa(image[None])
+            texture_figure.kappa_figure(image[None])
 
 
 @pytest.mark.cuda

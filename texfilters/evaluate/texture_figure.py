@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from texfilters import _check
 from texfilters.evaluate import figures
-from texfilters.evaluate.texture import Curve, gradient_norm, robust_kappa
+from texfilters.evaluate.texture import FILTERS, Curve, gradient_norm, robust_kappa, suppression
 from texfilters.functional import anisotropic_diffusion
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _OTHERS = ("#d1651a", "#8e3b8a", "#5b8c2a", "#b0343c", "#b58a00", "#6b6b70")
 _MARKERS = "osD^vPX*<>"
 
 
-def suppression_curves(curves: Sequence[Curve], title: str = "", *, at: float = 0.5) -> "Figure":
+def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 0.5) -> "Figure":
     """Draw edge strength kept against texture energy removed: higher and further right is better.
 
     Filters whose name begins with `diffusion` are blue to green. Strengths that add energy lie left of the picture and
@@ -74,7 +75,7 @@ def suppression_curves(curves: Sequence[Curve], title: str = "", *, at: float = 
     return figure
 
 
-def kappa(image: Tensor, title: str = "", *, option: int = 1, niter: int = 20) -> "Figure":
+def kappa_figure(image: Tensor, title: str = "", *, option: int = 1, niter: int = 20) -> "Figure":
     """Draw an image, its gradient with the kappa that `robust_kappa` picks, its edges above kappa, and it diffused so.
 
     Args:
@@ -109,6 +110,54 @@ def kappa(image: Tensor, title: str = "", *, option: int = 1, niter: int = 20) -
     histogram.set_xlabel("gradient (the last bin: and above)", color=figures._INK)
     histogram.set_ylabel("pixels", color=figures._INK)
     _plain(histogram)
+    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    return figure
+
+
+def suppression_examples(
+    image: Tensor,
+    boundaries: Tensor,
+    title: str = "",
+    *,
+    names: Sequence[str] = ("diffusion, rational", "bilateral filter", "median", "Gaussian blur"),
+    at: float = 0.75,
+    crop: tuple[int, int, int, int] | None = None,
+) -> "Figure":
+    """Draw an image, its boundaries, and what filters make of it at like amounts of texture energy removed.
+
+    Each filter of `FILTERS` is shown with that of its strengths whose share removed is nearest to `at`.
+
+    Args:
+        image, boundaries: as `boundary_pairs` gives them.
+        names: of filters.
+        at: share of texture energy removed.
+        crop: left, top, right and bottom of the part that is shown; the whole image is measured. None shows it all.
+
+    Raises:
+        ValueError: for another name, and as `suppression`.
+    """
+    left, top, right, bottom = crop or (0, 0, image.shape[2], image.shape[1])
+    part = (..., slice(top, bottom), slice(left, right))
+    shown = [(image, "image"), (255 - boundaries[None], "boundaries that people drew")]
+    for name in names:
+        each = FILTERS[_check.choice("names", name, tuple(FILTERS))]
+        tried = []
+        for value in each.values:
+            filtered = each.filter(image[None], value)
+            found = suppression(image[None], filtered, boundaries[None])
+            tried.append((found.removed.item(), found.kept.item(), value, filtered[0]))
+        removed, kept, value, filtered = min(tried, key=lambda found: abs(found[0] - at))
+        said = f"{100 * removed:.0f} % removed, {100 * kept:.0f} % kept"
+        shown.append((filtered, f"{name}, {each.parameter} {value:g}\n{said}"))
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    height = 3.2 * (bottom - top) / (right - left)
+    figure = figures._figure((3.3 * columns, (height + 0.45) * rows + 0.3))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (picture, label) in zip(grid, shown, strict=False):
+        show(axes, picture[part], label)
     figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
     return figure
 
