@@ -1,0 +1,330 @@
+"""Texture suppression and the robust kappa against NumPy, on drawn images."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import texfilters
+from texfilters.evaluate import texture
+from texfilters.evaluate.texture import (
+    FILTERS,
+    Curve,
+    Strengths,
+    boundary_pairs,
+    gradient_norm,
+    robust_kappa,
+    suppression,
+    suppression_curves,
+)
+
+
+def drawn(height=48, width=64, noise=6.0, seed=0):
+    """Two textured halves with an edge between them: uint8 [3, H, W], and the edge as people would draw it."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.full((height, width), 70.0)
+    image[:, width // 2 :] = 180
+    image = image + noise * torch.randn(3, height, width, generator=generator)
+    boundary = torch.zeros(height, width, dtype=torch.uint8)
+    boundary[:, width // 2] = 255
+    boundary[: height // 3, width // 2 + 1] = 128
+    return image.round().clamp(0, 255).byte(), boundary
+
+
+def luma(image):
+    return 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+
+
+def norm(plane):
+    right, below = np.zeros_like(plane), np.zeros_like(plane)
+    right[:, :-1] = plane[:, 1:] - plane[:, :-1]
+    below[:-1] = plane[1:] - plane[:-1]
+    return np.sqrt(right**2 + below**2)
+
+
+def measured(image, filtered, shares, tolerance, margin):
+    """The two measures of one image, pixel by pixel."""
+    before, after = norm(luma(image.astype(float))), norm(luma(filtered.astype(float)))
+    height, width = before.shape
+
+    def around(plane, y, x, distance):
+        return plane[max(y - distance, 0) : y + distance + 1, max(x - distance, 0) : x + distance + 1]
+
+    energy = left = strength = kept = 0.0
+    for y in range(height):
+        for x in range(width):
+            if not around(shares, y, x, margin).any():
+                energy += before[y, x] ** 2
+                left += after[y, x] ** 2
+            if shares[y, x] > 0:
+                was, remains = around(before, y, x, tolerance).max(), around(after, y, x, tolerance).max()
+                strength += shares[y, x] * was
+                kept += shares[y, x] * min(was, remains)
+    return 1 - left / energy, kept / strength
+
+
+class TestSuppression:
+    @pytest.mark.parametrize(("tolerance", "margin"), [(2, 5), (0, 0), (1, 9)])
+    def test_it_is_the_definition(self, tolerance, margin):
+        pairs = [drawn(32, 40, seed=seed) for seed in range(2)]
+        images, boundaries = torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+        filtered = texfilters.median_blur(images, 3)
+        got = suppression(images, filtered, boundaries, tolerance=tolerance, margin=margin)
+        for i in range(2):
+            shares = boundaries[i].numpy() / 255
+            removed, kept = measured(images[i].numpy(), filtered[i].numpy(), shares, tolerance, margin)
+            assert 0.05 < removed < 1
+            assert 0 < kept < 1
+            assert got.removed[i].item() == pytest.approx(removed, rel=1e-5)
+            assert got.kept[i].item() == pytest.approx(kept, rel=1e-5)
+
+    def test_the_image_itself_and_nothing_left(self):
+        image, boundary = (each[None] for each in drawn())
+        same = suppression(image, image, boundary)
+        assert (same.removed.item(), same.kept.item()) == (0, 1)
+        gone = suppression(image, torch.zeros_like(image), boundary)
+        assert (gone.removed.item(), gone.kept.item()) == (1, 0)
+
+    def test_drawn_lines_do_not_count_beyond_the_edge_that_was(self):
+        image, boundary = (each[None] for each in drawn(noise=0))
+        lined = image.clone()
+        lined[..., 32] = 255
+        lined[..., 31] = 0
+        assert suppression(image, lined, boundary).kept.item() == 1
+
+    def test_units_do_not_matter(self):
+        image, boundary = (each[None] for each in drawn())
+        filtered = texfilters.gaussian_blur(image.float(), 1.0)
+        one = suppression(image.float(), filtered, boundary)
+        other = suppression(image.float() / 255, filtered / 255, boundary.double() / 255)
+        torch.testing.assert_close(one.removed, other.removed, rtol=1e-5, atol=0)
+        torch.testing.assert_close(one.kept, other.kept, rtol=1e-5, atol=0)
+
+    def test_flat_images_have_nan(self):
+        flat = torch.full((1, 3, 32, 40), 9, dtype=torch.uint8)
+        boundary = drawn(32, 40)[1][None]
+        got = suppression(flat, flat, boundary)
+        assert got.removed.isnan().all()
+        assert got.kept.isnan().all()
+
+    def test_bad_input(self):
+        image, boundary = (each[None] for each in drawn())
+        both, maps = torch.cat([image, image]), torch.cat([boundary, torch.zeros_like(boundary)])
+        with pytest.raises(ValueError, match=r"each image must have a boundary, got none for image 1 \(1 such\)"):
+            suppression(both, both, maps)
+        with pytest.raises(ValueError, match="a pixel farther than 40 from its boundaries, got none for image 0"):
+            suppression(image, image, boundary, margin=40)
+        with pytest.raises(ValueError, match=r"filtered must be torch.uint8 \(1, 3, 48, 64\) as the images"):
+            suppression(image, image.float(), boundary)
+        with pytest.raises(ValueError, match=r"need boundaries \[N, H, W\]"):
+            suppression(image, image, boundary[:, 1:])
+        with pytest.raises(ValueError, match=r"boundaries must lie in \[0, 1\], got 0 to 255"):
+            suppression(image, image, boundary.float())
+        with pytest.raises(ValueError, match="margin must be at least 0, got -1"):
+            suppression(image, image, boundary, margin=-1)
+
+
+class TestCurves:
+    def test_means_over_images_of_several_sizes(self):
+        pairs = [drawn(32, 40, seed=0), drawn(40, 32, seed=1), drawn(32, 40, seed=2), drawn(32, 40, seed=3)]
+        blur = Strengths(texfilters.gaussian_blur, "sigma", (0.5, 1, 2))
+        (curve,) = suppression_curves(iter(pairs), {"blur": blur}, batch_size=2)
+        assert (curve.name, curve.parameter, curve.values, curve.images) == ("blur", "sigma", (0.5, 1, 2), 4)
+        for i, sigma in enumerate(curve.values):
+            found = [
+                suppression(image[None], texfilters.gaussian_blur(image[None], sigma), boundary[None])
+                for image, boundary in pairs
+            ]
+            assert curve.removed[i] == pytest.approx(np.mean([each.removed.item() for each in found]), rel=1e-12)
+            assert curve.kept[i] == pytest.approx(np.mean([each.kept.item() for each in found]), rel=1e-12)
+
+    def test_every_filter_of_the_library_and_diffusion_beats_blur(self):
+        curves = {curve.name: curve for curve in suppression_curves([drawn()])}
+        assert set(curves) == set(FILTERS)
+        for name, curve in curves.items():
+            if name != "cartoon":  # which draws lines
+                assert min(np.diff(curve.removed)) > -0.01, name
+                assert curve.removed[-1] > 0.9, name
+        diffusion, blur = curves["diffusion, kappa 20"], curves["Gaussian blur"]
+        assert diffusion.kept_at(0.9) > 0.95 > 0.6 > blur.kept_at(0.9)
+
+    def test_between_two_strengths(self):
+        curve = Curve("", "c", (1, 2, 3), (0.2, 0.6, 0.4), (0.9, 0.5, 0.3), 1)
+        assert curve.kept_at(0.2) == 0.9
+        assert curve.kept_at(0.3) == pytest.approx(0.8)
+        assert Curve("", "c", (1, 2), (0.6, 0.4), (0.5, 0.3), 1).kept_at(0.5) == pytest.approx(0.4)
+        assert np.isnan(curve.kept_at(0.1))
+        assert np.isnan(curve.kept_at(0.7))
+
+    def test_bad_input(self):
+        image, boundary = drawn()
+        with pytest.raises(ValueError, match="at least one image, got none"):
+            suppression_curves([])
+        with pytest.raises(ValueError, match=r"images must be uint8 \[3, H, W\], got torch.float32 \(3, 48, 64\)"):
+            suppression_curves([(image.float(), boundary)])
+        with pytest.raises(ValueError, match="has a measure of NaN"):
+            suppression_curves([(torch.zeros_like(image), boundary)])
+
+    def test_the_picture(self, tmp_path):
+        pytest.importorskip("matplotlib", reason="needs matplotlib")
+        from texfilters.evaluate import figures, texture_figure
+
+        curves = [
+            Curve("diffusion", "niter", (1, 2), (0.2, 0.6), (0.9, 0.7), 3),
+            Curve("blur", "sigma", (1, 2), (0.3, 0.7), (0.6, 0.4), 3),
+            Curve("cartoon", "c", (9, 5), (0.1, -0.4), (1, 1), 3),
+        ]
+        figure = texture_figure.suppression_figure(curves)
+        (axes,) = figure.axes
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert labels == [
+            "diffusion: 75 %\nniter 1 to 2", "blur: 50 %\nsigma 1 to 2", "cartoon: not covered\nc 9 to 5",
+        ]  # fmt: skip
+        np.testing.assert_allclose(axes.lines[0].get_xydata(), [[20, 90], [60, 70]])
+        np.testing.assert_allclose(axes.lines[2].get_xydata(), [[10, 100]])
+        assert "strengths that add energy are left out" in figure.get_supxlabel()
+        figures.save(figure, tmp_path / "curves.png")
+        assert (tmp_path / "curves.png").stat().st_size > 5000
+        with pytest.raises(ValueError, match="at least one curve, got none"):
+            texture_figure.suppression_figure([])
+
+    def test_examples_at_like_amounts(self):
+        pytest.importorskip("matplotlib", reason="needs matplotlib")
+        from texfilters.evaluate import texture_figure
+
+        image, boundary = drawn()
+        names = ["Gaussian blur", "median"]
+        figure = texture_figure.suppression_examples(image, boundary, names=names, at=0.9, crop=(8, 4, 40, 20))
+        for axes, name in zip(figure.axes[2:], names, strict=False):
+            each = FILTERS[name]
+            filtered = [each.filter(image[None], value) for value in each.values]
+            found = [suppression(image[None], one, boundary[None]) for one in filtered]
+            best = min(range(len(found)), key=lambda i: abs(found[i].removed.item() - 0.9))
+            label = axes.get_title()
+            assert label.startswith(f"{name}, {each.parameter} {each.values[best]:g}\n"), label
+            assert f"{100 * found[best].kept.item():.0f} % kept" in label
+            shown = np.array(axes.get_images()[0].get_array())
+            np.testing.assert_array_equal(shown, filtered[best][0, :, 4:20, 8:40].movedim(0, -1))
+        with pytest.raises(ValueError, match=r"names must be one of 'diffusion, kappa 20', .* got 'blur'"):
+            texture_figure.suppression_examples(image, boundary, names=["blur"])
+
+
+class TestPairs:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for i in range(5):
+            image, boundary = drawn(32, 40, seed=i)
+            Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / f"{i}.jpg", quality=95)
+            Image.fromarray(boundary.numpy()).save(tmp_path / f"{i}_boundary.png")
+        return tmp_path
+
+    def test_photos_with_their_boundaries(self, folder):
+        pairs = list(boundary_pairs(folder))
+        assert len(pairs) == 5
+        for i, (photo, boundary) in enumerate(pairs):
+            with Image.open(folder / f"{i}.jpg") as file:
+                np.testing.assert_array_equal(photo.movedim(0, -1), np.array(file))
+            assert torch.equal(boundary, drawn(32, 40, seed=i)[1])
+        some = list(boundary_pairs(folder, 2))
+        assert [torch.equal(a[0], pairs[i][0]) for a, i in zip(some, (0, 2), strict=True)] == [True, True]
+
+    def test_bad_folders(self, folder, tmp_path_factory):
+        with pytest.raises(FileNotFoundError, match="folder must hold photos"):
+            next(boundary_pairs(tmp_path_factory.mktemp("empty")))
+        with pytest.raises(ValueError, match=r"count must lie in \[1, 5\], got 6"):
+            next(boundary_pairs(folder, 6))
+        Image.new("L", (9, 9)).save(folder / "0_boundary.png")
+        with pytest.raises(ValueError, match=r"boundary map of 0.jpg must have its size \(32, 40\), got \(9, 9\)"):
+            next(boundary_pairs(folder))
+        (folder / "0_boundary.png").unlink()
+        with pytest.raises(FileNotFoundError, match=r"0_boundary\.png"):
+            next(boundary_pairs(folder))
+
+
+class TestRobustKappa:
+    def expected(self, image):
+        gradient = norm(luma(image.astype(float)))[:-1, :-1]
+        return 1.4826 * np.median(np.abs(gradient - np.median(gradient)))
+
+    def test_it_is_the_deviation_of_the_gradient(self):
+        images = torch.stack([drawn(noise=noise)[0] for noise in (3, 6, 12)])
+        expected = [self.expected(image.numpy()) for image in images]
+        np.testing.assert_allclose(robust_kappa(images), expected, rtol=1e-5)
+        np.testing.assert_allclose(robust_kappa(images.float() / 255), np.array(expected) / 255, rtol=1e-4)
+        assert robust_kappa(images).dtype == torch.float32
+
+    def test_an_even_number_of_pixels(self):
+        image = torch.tensor([[0.0, 1, 3, 7, 20], [0, 1, 3, 7, 20]])[None, None]
+        # Gradients 1, 2, 4, 13: median 3, deviations 2, 1, 1, 10, their median 1.5.
+        assert robust_kappa(image).item() == pytest.approx(1.4826 * 1.5)
+
+    @pytest.mark.parametrize(
+        ("option", "conductance"),
+        [
+            (1, lambda d, k: np.exp(-((d / k) ** 2))),
+            (2, lambda d, k: 1 / (1 + (d / k) ** 2)),
+            (3, lambda d, k: 0.5 * (1 - d**2 / (2 * k**2)) ** 2 * (d**2 <= 2 * k**2)),
+        ],
+    )
+    def test_the_flux_of_an_option_is_greatest_at_sigma(self, option, conductance):
+        image = drawn()[0][None]
+        sigma, kappa = robust_kappa(image).item(), robust_kappa(image, option=option).item()
+        differences = np.linspace(0, 4 * sigma, 4001)
+        flux = conductance(differences, kappa) * differences
+        assert differences[flux.argmax()] == pytest.approx(sigma, rel=2e-3)
+
+    def test_the_diffusion_takes_it(self):
+        images = torch.stack([drawn(noise=noise)[0] for noise in (3, 12)])
+        kappa = robust_kappa(images, option=1)
+        together = texfilters.anisotropic_diffusion(images, 5, kappa)
+        for i in range(2):
+            alone = texfilters.anisotropic_diffusion(images[i], 5, kappa[i].item())
+            assert torch.equal(together[i], alone)
+
+    def test_flat_images(self):
+        flat, textured = torch.full_like(drawn()[0], 3), drawn()[0]
+        images = torch.stack([textured, flat])
+        with pytest.raises(ValueError, match=r"got sigma_e 0 for image 1 \(1 such\): give the least kappa"):
+            robust_kappa(images)
+        assert robust_kappa(images, option=1, least=2.0).tolist() == [robust_kappa(images[:1], option=1).item(), 2]
+        with pytest.raises(ValueError, match="got sigma_e nan for image 0"):
+            robust_kappa(images.float() * np.nan, least=1.0)
+
+    def test_bad_input(self):
+        image = drawn()[0]
+        with pytest.raises(ValueError, match=r"must have shape \[N, C, H, W\], of 2 x 2 pixels at least"):
+            robust_kappa(image)
+        with pytest.raises(ValueError, match="option must be one of 1, 2, 3, got 4"):
+            robust_kappa(image[None], option=4)
+        with pytest.raises(ValueError, match=r"\[N, 1, H, W\] or \[N, 3, H, W\], got \(1, 2, 48, 64\)"):
+            gradient_norm(image[None, :2])
+
+    def test_the_picture(self, tmp_path):
+        pytest.importorskip("matplotlib", reason="needs matplotlib")
+        from texfilters.evaluate import figures, texture_figure
+
+        image = drawn()[0]
+        figure = texture_figure.kappa_figure(image)
+        value = robust_kappa(image[None], option=1).item()
+        edges = np.array(figure.axes[1].get_images()[0].get_array())
+        np.testing.assert_array_equal(edges == 0, norm(luma(image.numpy().astype(float))) > value)
+        assert figure.axes[3].get_title() == f"kappa {value:.3g} grey levels"
+        figures.save(figure, tmp_path / "kappa.png")
+        assert (tmp_path / "kappa.png").stat().st_size > 5000
+        with pytest.raises(ValueError, match="image must have shape"):
+            texture_figure.kappa_figure(image[None])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_the_cpu():
+    pairs = [drawn(seed=seed) for seed in range(3)]
+    some = {name: FILTERS[name] for name in ("diffusion, robust kappa", "Gaussian blur", "median")}
+    expected = suppression_curves(pairs, some, batch_size=2)
+    for got, one in zip(suppression_curves(pairs, some, batch_size=2, device="cuda"), expected, strict=True):
+        # uint8 results differ by a grey level where rounding is close.
+        np.testing.assert_allclose(got.removed, one.removed, atol=2e-3)
+        np.testing.assert_allclose(got.kept, one.kept, atol=2e-3)
+    images = torch.stack([image for image, _ in pairs])
+    torch.testing.assert_close(robust_kappa(images.cuda()).cpu(), robust_kappa(images), rtol=1e-5, atol=0)
+    assert texture.gradient_norm(images.cuda()).device.type == "cuda"

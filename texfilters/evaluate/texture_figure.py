@@ -1,0 +1,193 @@
+"""Pictures of texture suppression: what each filter trades, and what kappa an image has."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from texfilters import _check
+from texfilters.evaluate import figures
+from texfilters.evaluate.texture import FILTERS, Curve, gradient_norm, robust_kappa, suppression
+from texfilters.functional import anisotropic_diffusion
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BLUES = ("#0b3c5d", "#2a6f97", "#5aa0c8", "#12858c", "#56b6a9", "#7f9fd6")
+_OTHERS = ("#d1651a", "#8e3b8a", "#5b8c2a", "#b0343c", "#b58a00", "#6b6b70")
+_MARKERS = "osD^vPX*<>"
+
+
+def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 0.5) -> "Figure":
+    """Draw edge strength kept against texture energy removed: higher and further right is better.
+
+    Filters whose name begins with `diffusion` are blue to green. Strengths that add energy lie left of the picture and
+    are left out, as its last line then says. Lines that a cartoon draws count as edges kept.
+
+    Args:
+        at: a share of texture energy removed; the legend names what each filter keeps there, best first.
+
+    Raises:
+        ValueError: for no curve.
+    """
+    if not curves:
+        raise ValueError("curves must hold at least one curve, got none")
+    figure = figures._figure((10.2, 5.4))
+    axes = figure.add_subplot()
+    looks = _looks([curve.name for curve in curves])
+    outside = False
+    for curve in sorted(curves, key=lambda curve: _order(curve.kept_at(at))):
+        kept = curve.kept_at(at)
+        points = [(100 * x, 100 * y) for x, y in zip(curve.removed, curve.kept, strict=True) if x >= -0.02]
+        outside |= len(points) < len(curve.values)
+        color, marker = looks[curve.name]
+        axes.plot(
+            *zip(*points, strict=True) if points else ([], []),
+            color=color,
+            marker=marker,
+            markersize=4.5,
+            linewidth=1.5,
+            linestyle="-" if curve.name.startswith("diffusion") else "--",
+            label=f"{curve.name}: {f'{100 * kept:.0f} %' if kept == kept else 'not covered'}\n"
+            f"{curve.parameter} {curve.values[0]:g} to {curve.values[-1]:g}",
+        )
+    axes.axvline(100 * at, color=figures._PALE, linewidth=0.7, linestyle=":", zorder=0)
+    axes.set_xlim(-2, 102)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("texture energy removed off the boundaries, %", color=figures._INK)
+    axes.set_ylabel("edge strength kept on them, %", color=figures._INK)
+    _plain(axes)
+    axes.legend(
+        frameon=False,
+        fontsize=8,
+        title=f"kept with {100 * at:.0f} % removed",
+        title_fontsize=9,
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        labelspacing=0.75,
+        handlelength=2.6,
+    )
+    note = "; strengths that add energy are left out" if outside else ""
+    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    figure.supxlabel(f"mean of {curves[0].images} images{note}", fontsize=8, color=figures._PALE, x=0.01, ha="left")
+    return figure
+
+
+def kappa_figure(image: Tensor, title: str = "", *, option: int = 1, niter: int = 20) -> "Figure":
+    """Draw an image, its gradient with the kappa that `robust_kappa` picks, its edges above kappa, and it diffused so.
+
+    Args:
+        image: `[1, H, W]` or `[3, H, W]`, uint8, or floating point in [0, 1].
+        option: conductance, of kappa and of the diffusion.
+        niter: steps of the diffusion.
+
+    Raises:
+        ValueError: for an image of another shape, or one that is mostly flat.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"image must have shape [1, H, W] or [3, H, W], got {tuple(image.shape)}")
+    picked = robust_kappa(image[None], option=option)
+    norm = gradient_norm(image[None])[0].cpu()
+    value = picked.item()
+    diffused = anisotropic_diffusion(image[None], niter, picked, option=option)[0]
+
+    tall = image.shape[1] > image.shape[2]
+    figure = figures._figure((11.4, 4.4) if tall else (9.6, 7.0))
+    original, edges, smooth, histogram = figure.subplots(*((1, 4) if tall else (2, 2))).flat
+    show(original, image, "image")
+    edges.imshow((norm <= value).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    edges.set_title(f"gradient above kappa: {100 * (norm > value).double().mean():.1f} % of the pixels", fontsize=9)
+    edges.set_axis_off()
+    show(smooth, diffused, f"anisotropic diffusion, {niter} steps, option {option}")
+    top = max(float(norm.quantile(0.999)) if norm.numel() < 2**24 else float(norm.max()), 2 * value)
+    histogram.hist(norm.flatten().clamp(max=top).numpy(), bins=80, range=(0, top), color=figures._BLUE)
+    histogram.set_yscale("log")
+    histogram.axvline(value, color=figures._ORANGE, linewidth=1.5)
+    unit = " grey levels" if image.dtype == torch.uint8 else ""
+    histogram.set_title(f"kappa {value:.3g}{unit}", fontsize=9, color=figures._ORANGE)
+    histogram.set_xlabel("gradient (the last bin: and above)", color=figures._INK)
+    histogram.set_ylabel("pixels", color=figures._INK)
+    _plain(histogram)
+    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    return figure
+
+
+def suppression_examples(
+    image: Tensor,
+    boundaries: Tensor,
+    title: str = "",
+    *,
+    names: Sequence[str] = ("diffusion, rational", "bilateral filter", "median", "Gaussian blur"),
+    at: float = 0.75,
+    crop: tuple[int, int, int, int] | None = None,
+) -> "Figure":
+    """Draw an image, its boundaries, and what filters make of it at like amounts of texture energy removed.
+
+    Each filter of `FILTERS` is shown with that of its strengths whose share removed is nearest to `at`.
+
+    Args:
+        image, boundaries: as `boundary_pairs` gives them.
+        names: of filters.
+        at: share of texture energy removed.
+        crop: left, top, right and bottom of the part that is shown; the whole image is measured. None shows it all.
+
+    Raises:
+        ValueError: for another name, and as `suppression`.
+    """
+    left, top, right, bottom = crop or (0, 0, image.shape[2], image.shape[1])
+    part = (..., slice(top, bottom), slice(left, right))
+    shown = [(image, "image"), (255 - boundaries[None], "boundaries that people drew")]
+    for name in names:
+        each = FILTERS[_check.choice("names", name, tuple(FILTERS))]
+        tried = []
+        for value in each.values:
+            filtered = each.filter(image[None], value)
+            found = suppression(image[None], filtered, boundaries[None])
+            tried.append((found.removed.item(), found.kept.item(), value, filtered[0]))
+        removed, kept, value, filtered = min(tried, key=lambda found: abs(found[0] - at))
+        said = f"{100 * removed:.0f} % removed, {100 * kept:.0f} % kept"
+        shown.append((filtered, f"{name}, {each.parameter} {value:g}\n{said}"))
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    height = 3.2 * (bottom - top) / (right - left)
+    figure = figures._figure((3.3 * columns, (height + 0.45) * rows + 0.3))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (picture, label) in zip(grid, shown, strict=False):
+        show(axes, picture[part], label)
+    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    return figure
+
+
+def show(axes: "Axes", image: Tensor, title: str = "") -> None:
+    """An image `[1 or 3, H, W]`, uint8, or floating point in [0, 1], without axes."""
+    pixels = image.detach().cpu().movedim(0, -1)
+    if pixels.is_floating_point():
+        pixels = pixels.float().clamp(0, 1)
+    high = 255 if pixels.dtype == torch.uint8 else 1
+    axes.imshow((pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).numpy(), cmap="gray", vmin=0, vmax=high)
+    axes.set_title(title, fontsize=9, color=figures._INK)
+    axes.set_axis_off()
+
+
+def _looks(names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+    blues = [name for name in names if name.startswith("diffusion")]
+    others = [name for name in names if not name.startswith("diffusion")]
+    return {
+        name: (colors[i % len(colors)], _MARKERS[i % len(_MARKERS)])
+        for group, colors in ((blues, _BLUES), (others, _OTHERS))
+        for i, name in enumerate(group)
+    }
+
+
+def _order(kept: float) -> float:
+    return -kept if kept == kept else 1.0
+
+
+def _plain(axes: "Axes") -> None:
+    axes.tick_params(labelsize=9, labelcolor=figures._INK, color=figures._PALE)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(figures._PALE)
