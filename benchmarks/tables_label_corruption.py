@@ -65,7 +65,7 @@ def _note(study: str, found: list[Result]) -> str:
         f"double the training set{f', {mean(seconds):,.1f} s a phase' if seconds else ''}."
     )
     commits = ", ".join(sorted({r["commit"] for r in found}))
-    where = first.get("device") or f"{first['cpu']}, {first['cores']} cores"
+    where = first.get("device") or f"{first['cpu']}, {first['cores']} core{'s' if first['cores'] > 1 else ''}"
     versions = ", ".join(f"{package} {version}" for package, version in first["packages"].items())
     origin = f"<sub>{where}; {first['date']}; commit {commits}; {versions}.</sub>"
     return f"{text}{' ' + given.note if given.note else ''}\n\n{origin}"

@@ -29,7 +29,7 @@ def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: s
     """
     if not 1 <= len(curves) <= len(_COLORS):
         raise ValueError(f"curves must be 1 to {len(_COLORS)}, got {len(curves)}")
-    figure = _figure((5.6, 4.0))
+    figure = _figure((5.6, 4.0 + 0.22 * len(curves)))
     axes = figure.add_subplot()
     for (name, by_probability), color in zip(curves.items(), _COLORS, strict=False):
         probabilities = sorted(by_probability)
@@ -51,7 +51,7 @@ def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: s
     axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower left")
     figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
     return figure
 
