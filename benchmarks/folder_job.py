@@ -3,8 +3,8 @@
     python benchmarks/folder_job.py [--images N] [--rounds N] [--photos FOLDER ...] [--device cuda] [--out FILE]
 
 Each part is measured alone on one core; their sum over the number of cores is what a job could take at best. Parts and
-jobs take turns. A whole run is written to benchmarks/results/folder_job_<cpu>.json, one with --folder in memory (/dev/shm)
-to memory_folder_job_<cpu>.json.
+jobs take turns. A whole run is written to benchmarks/results/folder_job_<cpu>.json, and one in memory, with --folder
+/dev/shm, to memory_folder_job_<cpu>.json.
 """
 
 import argparse

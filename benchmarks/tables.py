@@ -10,14 +10,17 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import label_corruption_studies
+import pretraining_studies
 import tables_cpu
 import tables_gpu
+import tables_label_corruption
 import tables_loader
 import tables_ssl
 import tables_studies
-from pretraining_studies import STUDIES
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +59,17 @@ KINDS = {
 }
 
 
+STUDIES: dict[str, Callable[[], str]] = {
+    **{
+        f"study-{name}": partial(tables_studies.table_of, name, RESULTS / "ssl") for name in pretraining_studies.STUDIES
+    },
+    **{
+        f"label-corruption-{name}": partial(tables_label_corruption.table_of, name, RESULTS / "evaluate")
+        for name in label_corruption_studies.STUDIES
+    },
+}
+
+
 def provenance(result: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
     when = f"{result['date']}; commit {result['commit']}; Python {result['python']}, {versions}"
@@ -76,8 +90,8 @@ def newest(kind: str) -> Result | None:
 
 def filled(name: str) -> str:
     """A table and where its numbers come from."""
-    if (study := name.removeprefix("study-")) in STUDIES:
-        return tables_studies.table_of(study, RESULTS / "ssl")
+    if name in STUDIES:
+        return STUDIES[name]()
     kind = next((kind for kind in sorted(KINDS, key=len, reverse=True) if name.startswith(kind)), "cpu")
     result = newest(kind)
     if result is None or (name == "gpu-loader" and not tables_loader.is_there(result)):
@@ -91,7 +105,7 @@ def filled(name: str) -> str:
 def rewritten(text: str) -> str:
     def fill(match: re.Match) -> str:
         head, name, tail = match.groups()
-        if name not in (known := [*TABLES, *(f"study-{study}" for study in STUDIES)]):
+        if name not in (known := [*TABLES, *STUDIES]):
             raise SystemExit(f"a page asks for table {name!r}; there are {', '.join(known)}")
         return f"{head}\n{filled(name)}\n{tail}"
 

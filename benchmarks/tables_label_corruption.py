@@ -6,7 +6,7 @@ from statistics import mean
 
 from label_corruption_studies import STUDIES, VARIANTS
 from table_cells import Result, table
-from tables_studies import NOT_YET, spread
+from tables_studies import not_yet, spread
 from texfilters.evaluate.label_corruption import area_under_error_curve
 
 _HEADINGS = ["corruption", "gold", "p", "silver alone", "GLC", "silver alone, diffused copies", "GLC, diffused copies"]
@@ -17,7 +17,7 @@ def table_of(study: str, folder: Path) -> str:
     files = sorted(folder.glob(f"label_corruption_{study}_*.json"))
     found: list[Result] = [json.loads(path.read_text()) for path in files]
     if not found:
-        return NOT_YET if STUDIES[study].needs_gpu else "Not yet measured.\n"
+        return not_yet(STUDIES[study].needs_gpu)
     lines = []
     for corruption in STUDIES[study].corruptions:
         for gold in STUDIES[study].gold:

@@ -8,14 +8,12 @@ from typing import Any
 from pretraining_studies import STUDIES
 from table_cells import Result, table
 
-NOT_YET = "Not yet measured.\n"
-
 
 def table_of(study: str, folder: Path) -> str:
     """A line a variant, a column a probe, and where the numbers come from."""
     found: list[Result] = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{study}_*.json"))]
     if not found:
-        return NOT_YET
+        return not_yet(STUDIES[study].needs_gpu)
     columns = list(found[0]["accuracies"])
     lines = []
     for epochs in _distinct(found, "epochs"):
@@ -35,6 +33,10 @@ def table_of(study: str, folder: Path) -> str:
 
 def _distinct(found: list[Result], key: str) -> list[Any]:
     return sorted({result[key] for result in found})
+
+
+def not_yet(needs_gpu: bool) -> str:
+    return f"Not yet measured{' on a GPU' if needs_gpu else ''}.\n"
 
 
 def spread(values: list[float]) -> str:

@@ -217,4 +217,5 @@ class TestTables:
         assert lines[-1].startswith("<sub>a GPU; another; ")
 
     def test_what_is_not_there_is_not_made_up(self, tmp_path):
-        assert tables_studies.table_of("cifar10", tmp_path) == "Not yet measured.\n"
+        assert tables_studies.table_of("cifar10", tmp_path) == "Not yet measured on a GPU.\n"
+        assert tables_studies.table_of("trial", tmp_path) == "Not yet measured.\n"
