@@ -331,6 +331,7 @@ def test_the_center_is_torchvisions(photo):
 
 
 @pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_on_a_gpu_nothing_waits_and_the_numbers_are_the_same():
     cuda_cases.needs("native")
     images, sizes = squares(32, 64)
