@@ -139,7 +139,8 @@ def cpu_filters_brief(result: Result) -> str:
             line += [per_image(ours), ratio(beside(rows), ours)]
             line += [ratio(beside(rows, many), find(rows, "texfilters", many))] if many > 1 else []
         lines.append(line)
-    note = "Times of 224x224 are those of a batch of 8, divided by 8. \\* In place of cv2 the usual Python loop."
+    note = "Times of 224x224 are those of a batch of 8, divided by 8. \\* In place of cv2 the usual Python loop; "
+    note += "calls in a row find warm memory, in turns with the loop 1080p is some 30 x (benchmarks/NOTES.md)."
     return table(headings, lines) + "\n" + note + "\n"
 
 
