@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from probe_cases import Bare, draw_folder
 from texfilters.evaluate import classification, features, knn
+from texfilters.ssl import _evaluation
 from texfilters.ssl.data import FolderData
 from texfilters.ssl.online_knn import OnlineKNN
 from texfilters.ssl.views import CenterView
@@ -138,3 +139,10 @@ class TestOnlineKNN:
         method.views = torch.nn.Identity()
         with pytest.raises(TypeError, match="needs a size: views of Bare say none"):
             trainer.fit(method, FolderData(str(folder), 4, side=24, workers=0))
+
+
+def test_a_view_is_made_once_for_all_batches():
+    first = _evaluation.centered(32, [0.5, 0.5, 0.5], (0.25, 0.25, 0.25))
+    assert _evaluation.centered(32, (0.5, 0.5, 0.5), [0.25, 0.25, 0.25]) is first
+    assert _evaluation.centered(32, (0.4, 0.5, 0.5), (0.25, 0.25, 0.25)) is not first
+    assert _evaluation.centered(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 1.0) is not first

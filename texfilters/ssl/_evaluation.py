@@ -21,8 +21,12 @@ def centered(size: int, mean: Three = None, std: Three = None, share: float | No
 
     `share` as in `CenterView`; None is 224/256, or 1 where images are no larger than the view, as CIFAR-10's are.
     """
-    numbers = _given(mean, std)
+    return _centered(size, share, **_given(mean, std))
 
+
+# Methods ask for theirs at every batch that they validate with.
+@functools.lru_cache(maxsize=8)
+def _centered(size: int, share: float | None, **numbers: Any) -> View:
     @functools.cache
     def view(side: int, device: torch.device) -> CenterView:
         kept = share if share is not None else 1.0 if side <= size else 224 / 256
