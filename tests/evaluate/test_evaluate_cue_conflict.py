@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from texfilters.evaluate._shape_bias import shape_bias_on_folder
 from texfilters.evaluate.class_mapping import SIXTEEN_CATEGORIES
 from texfilters.evaluate.cue_conflict import CueConflict, answers_on_folder, parse_name
-from texfilters.evaluate.shape_bias import shape_bias_on_folder
 
 NAMES = list(SIXTEEN_CATEGORIES)
 

@@ -6,10 +6,10 @@ from torch import nn
 
 from cuda_cases import DEVICE, MARKS
 from texfilters.evaluate import _corrupt_blur, _corrupt_noise, _corrupt_weather
+from texfilters.evaluate._similarity import similarity, similarity_histograms
 from texfilters.evaluate.confidence import answers, network_answers
 from texfilters.evaluate.corruptions import CORRUPTIONS, corrupt, corruption_errors
 from texfilters.evaluate.high_frequencies import MASKS, accuracy_by_radius, low_pass
-from texfilters.evaluate.similarity import similarity, similarity_histograms
 
 pytestmark = MARKS
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from texfilters.evaluate._error_consistency import error_consistency, error_consistency_from_answers
+from texfilters.evaluate._shape_bias import Decisions, shape_bias, shape_bias_from_answers
 from texfilters.evaluate.class_mapping import CIFAR10_CATEGORIES, SIXTEEN_CATEGORIES, category_probabilities
 from texfilters.evaluate.cue_conflict import parse_name, read_answers
-from texfilters.evaluate.error_consistency import error_consistency, error_consistency_from_answers
-from texfilters.evaluate.shape_bias import Decisions, shape_bias, shape_bias_from_answers
 
 NAMES = list(SIXTEEN_CATEGORIES)
 PUBLISHED = Decisions(283, 376, 541)  # AlexNet's, of Geirhos et al. 2019

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from texfilters.evaluate import figures
-from texfilters.evaluate.shape_bias import Decisions, ShapeBias, bootstrap_interval
-from texfilters.evaluate.shape_bias_figure import shape_bias_figure
+from texfilters.evaluate._shape_bias import Decisions, ShapeBias, shape_bias_interval
+from texfilters.evaluate._shape_bias_figure import shape_bias_figure
 
 PUBLISHED = Decisions(283, 376, 541)  # AlexNet's, of Geirhos et al. 2019
 
@@ -26,21 +26,21 @@ def result(shape, texture, other=0, **by_class):
 def test_the_interval_is_that_of_resampled_images():
     """Against images that are drawn one by one; a quantile of theirs has a standard error of at most 0.001."""
     whole = result(*PUBLISHED, clock=(55, 6, 14))
-    interval = bootstrap_interval(whole, resamples=20_000)
+    interval = shape_bias_interval(whole, resamples=20_000)
     for counts, (lower, upper) in ((PUBLISHED, interval.overall), ((55, 6, 14), interval.by_class["clock"])):
         kinds = np.repeat([0, 1, 2], counts)
         draws = np.random.default_rng(5).choice(kinds, (10_000, len(kinds)))
         shape, texture = (draws == 0).sum(1), (draws == 1).sum(1)
         expected = np.quantile(shape / (shape + texture), [0.025, 0.975])
         np.testing.assert_allclose([lower, upper], expected, atol=0.004)
-    assert bootstrap_interval(whole, resamples=20_000) == interval
-    assert bootstrap_interval(whole, resamples=20_000, seed=1) != interval
-    narrower = bootstrap_interval(whole, confidence=0.5)
+    assert shape_bias_interval(whole, resamples=20_000) == interval
+    assert shape_bias_interval(whole, resamples=20_000, seed=1) != interval
+    narrower = shape_bias_interval(whole, confidence=0.5)
     assert interval.overall[0] < narrower.overall[0] < whole.overall < narrower.overall[1] < interval.overall[1]
 
 
 def test_one_sided_and_missing_decisions_have_no_interval():
-    interval = bootstrap_interval(
+    interval = shape_bias_interval(
         result(4, 0, 2, cat=(4, 0, 0), dog=(0, 0, 2), car=(0, 0, 0), oven=(0, 3, 1), truck=(2, 1, 9))
     )
     for bounds in (interval.overall, *(interval.by_class[name] for name in ("cat", "dog", "car", "oven"))):
@@ -51,7 +51,7 @@ def test_one_sided_and_missing_decisions_have_no_interval():
 @pytest.mark.parametrize(("option", "value"), [("confidence", 0), ("confidence", 1), ("resamples", 99)])
 def test_bad_options_of_the_interval(option, value):
     with pytest.raises(ValueError, match=option):
-        bootstrap_interval(result(1, 1), **{option: value})
+        shape_bias_interval(result(1, 1), **{option: value})
 
 
 def drawn(figure):
@@ -77,7 +77,7 @@ def test_the_figure_shows_what_was_measured(tmp_path):
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["AlexNet, 90.5 % shape", "other, 25.0 % shape", "none, no decision", "shape, 100.0 % shape"]
     assert len(axes.patches) == 2  # no band where there is no interval
-    lower, upper = bootstrap_interval(alexnet).overall
+    lower, upper = shape_bias_interval(alexnet).overall
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((1 - upper, 1 - lower))
     figures.save(figure, tmp_path / "bias.png")

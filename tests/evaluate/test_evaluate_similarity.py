@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from texfilters.evaluate import similarity as module
+from texfilters.evaluate import _similarity as module
+from texfilters.evaluate._similarity import similarity, similarity_figure, similarity_histograms
 from texfilters.evaluate.figures import save
-from texfilters.evaluate.similarity import similarity, similarity_figure, similarity_histograms
 
 
 def embeddings(n=40, dim=16, seed=0):

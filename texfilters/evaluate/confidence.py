@@ -23,7 +23,7 @@ _ACCURACY, _OVER, _UNDER = "#2a6f97", "#eeb48a", "#a9cbdd"
 
 
 @dataclass(frozen=True)
-class Answers:
+class NetworkAnswers:
     """What a network answers to N labelled images, and how surely. Tensors `[N]`, on the CPU.
 
     Attributes:
@@ -77,7 +77,7 @@ class Calibration:
 
 
 @torch.no_grad()
-def answers(probabilities: Tensor, labels: Tensor) -> Answers:
+def answers(probabilities: Tensor, labels: Tensor) -> NetworkAnswers:
     """The answers in probabilities `[N, C]`, as they are, without a temperature; of equal ones the lower class.
 
     Raises:
@@ -107,7 +107,7 @@ def network_answers(
     *,
     transform: Callable[[Any], Tensor] | None = None,
     device: torch.device | str | None = None,
-) -> Answers:
+) -> NetworkAnswers:
     """The answers of a network to labelled images, batch by batch; of each image four numbers are kept.
 
     Args:
@@ -143,7 +143,7 @@ def network_answers(
     return result
 
 
-def shared_confidence(models: Mapping[str, Answers]) -> dict[str, Confidence]:
+def shared_confidence(models: Mapping[str, NetworkAnswers]) -> dict[str, Confidence]:
     """Entropy and top probability of the answers that all models get right, so that none gains by easier images.
 
     Args:
@@ -170,7 +170,7 @@ def shared_confidence(models: Mapping[str, Answers]) -> dict[str, Confidence]:
     }
 
 
-def calibration(given: Answers, bins: int = 15) -> Calibration:
+def calibration(given: NetworkAnswers, bins: int = 15) -> Calibration:
     """How far the probabilities of the answers are from their accuracy.
 
     Args:
@@ -242,6 +242,6 @@ def _summary(probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return classes, top.float(), -torch.xlogy(probabilities, probabilities).sum(1).float()
 
 
-def _joined(parts: list[tuple[Tensor, Tensor, Tensor]], labels: Tensor) -> Answers:
+def _joined(parts: list[tuple[Tensor, Tensor, Tensor]], labels: Tensor) -> NetworkAnswers:
     classes, top, entropy = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-    return Answers(labels.long().cpu(), classes, top, entropy)
+    return NetworkAnswers(labels.long().cpu(), classes, top, entropy)

@@ -23,7 +23,7 @@ _NO_ANSWER = {"na", "nan"}
 
 
 @dataclass(frozen=True)
-class Answers:
+class CueConflictAnswers:
     """What one observer answers to N images. Tensors are int64 `[N]` on the CPU, of places in `categories`.
 
     Attributes:
@@ -107,7 +107,7 @@ def answers_on_folder(
     batch_size: int = 64,
     num_workers: int = 0,
     device: torch.device | str | None = None,
-) -> Answers:
+) -> CueConflictAnswers:
     """What a network answers to the images of a folder, as `CueConflict` reads them.
 
     Args:
@@ -127,10 +127,10 @@ def answers_on_folder(
     prepare = _imagenet if transform is None else transform
     outputs, _ = features(network, loader, transform=lambda batch: prepare(batch[0]), device=device)
     answers = best(category_probabilities(outputs, categories, logits=logits))
-    return Answers(images.categories, images.images, images.shapes, images.textures, answers.cpu())
+    return CueConflictAnswers(images.categories, images.images, images.shapes, images.textures, answers.cpu())
 
 
-def read_answers(path: str | os.PathLike[str], categories: Iterable[str] = SIXTEEN_CATEGORIES) -> Answers:
+def read_answers(path: str | os.PathLike[str], categories: Iterable[str] = SIXTEEN_CATEGORIES) -> CueConflictAnswers:
     """Read a table of one observer's answers, as Geirhos et al. publish them.
 
     Args:
@@ -165,7 +165,7 @@ def read_answers(path: str | os.PathLike[str], categories: Iterable[str] = SIXTE
     twice = len(images) - len(set(images))
     if twice:
         raise ValueError(f"table must hold one answer to each image, got {twice} more; split it by observer: {path}")
-    return Answers(categories, images, shapes, textures, torch.tensor(answers))
+    return CueConflictAnswers(categories, images, shapes, textures, torch.tensor(answers))
 
 
 def best(probabilities: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from texfilters import _check
 from texfilters.evaluate._classification import class_labels
 from texfilters.evaluate.class_mapping import SIXTEEN_CATEGORIES, Categories, category_probabilities
-from texfilters.evaluate.cue_conflict import Answers, answers_on_folder, best, read_answers
+from texfilters.evaluate.cue_conflict import CueConflictAnswers, answers_on_folder, best, read_answers
 
 
 class Decisions(NamedTuple):
@@ -90,9 +90,9 @@ def shape_bias(
 
 
 def shape_bias_from_answers(
-    answers: Answers | str | os.PathLike[str], *, categories: Sequence[str] | None = None
+    answers: CueConflictAnswers | str | os.PathLike[str], *, categories: Sequence[str] | None = None
 ) -> ShapeBias:
-    """The shape bias of an observer whose answers are in a table, or are `Answers`.
+    """The shape bias of an observer whose answers are in a table, or are `CueConflictAnswers`.
 
     Args:
         answers: a CSV file as `read_answers` takes it.
@@ -101,7 +101,7 @@ def shape_bias_from_answers(
     Raises:
         ValueError: for no image in conflict, and as `read_answers`.
     """
-    if not isinstance(answers, Answers):
+    if not isinstance(answers, CueConflictAnswers):
         answers = read_answers(answers, SIXTEEN_CATEGORIES if categories is None else categories)
     elif categories is not None and tuple(categories) != answers.categories:
         raise ValueError(f"categories must be those of answers, {answers.categories}, got {tuple(categories)}")
@@ -136,7 +136,7 @@ def shape_bias_on_folder(
     return shape_bias_from_answers(answers)
 
 
-def bootstrap_interval(
+def shape_bias_interval(
     result: ShapeBias, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> ShapeBiasInterval:
     """Percentile intervals of a shape bias over resamples of the images, with replacement.

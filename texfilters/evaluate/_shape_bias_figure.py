@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from texfilters.evaluate._shape_bias import ShapeBias, shape_bias_interval
 from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure
-from texfilters.evaluate.shape_bias import ShapeBias, bootstrap_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def shape_bias_figure(results: Mapping[str, ShapeBias], title: str = "") -> "Fig
         label = f"{name}, no decision"
         if not math.isnan(result.overall):
             label = f"{name}, {100 * result.overall:.1f} % shape"
-            lower, upper = bootstrap_interval(result).overall
+            lower, upper = shape_bias_interval(result).overall
             if not math.isnan(lower):
                 axes.axvspan(1 - upper, 1 - lower, color=color, alpha=0.12, linewidth=0)
             axes.axvline(1 - result.overall, color=color, linewidth=1.6, zorder=2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from texfilters.evaluate.class_mapping import SIXTEEN_CATEGORIES
-from texfilters.evaluate.cue_conflict import Answers, read_answers
+from texfilters.evaluate.cue_conflict import CueConflictAnswers, read_answers
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ def error_consistency(right: Tensor, other_right: Tensor) -> ErrorConsistency:
 
 
 def error_consistency_from_answers(
-    first: Answers | str | os.PathLike[str], second: Answers | str | os.PathLike[str]
+    first: CueConflictAnswers | str | os.PathLike[str], second: CueConflictAnswers | str | os.PathLike[str]
 ) -> ErrorConsistency:
     """Compare the answers of two observers to cue-conflict images, where the category of the shape is the right one.
 
     Images whose shape and texture agree count, too, as in the authors' code. Rows may be in any order.
 
     Args:
-        first, second: CSV files as `read_answers` takes them, or `Answers`.
+        first, second: CSV files as `read_answers` takes them, or `CueConflictAnswers`.
 
     Raises:
         ValueError: for different images, and as `read_answers`.
     """
-    pair = [a if isinstance(a, Answers) else read_answers(a, SIXTEEN_CATEGORIES) for a in (first, second)]
+    pair = [a if isinstance(a, CueConflictAnswers) else read_answers(a, SIXTEEN_CATEGORIES) for a in (first, second)]
     rights = [dict(zip(a.images, (a.answers == a.shapes).tolist(), strict=True)) for a in pair]
     if rights[0].keys() != rights[1].keys():
         alone = sorted(rights[0].keys() ^ rights[1].keys())
