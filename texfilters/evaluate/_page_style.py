@@ -22,7 +22,7 @@ a { color: var(--link); text-underline-offset: .15em; }
 a:focus-visible, [tabindex]:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 dl {
   display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .35rem 1.25rem; margin: 0;
-  padding: 1rem 1.25rem; background: var(--raised); border-radius: .5rem; font-size: .925rem;
+  padding: 1rem 1.25rem; background: var(--raised); font-size: .925rem;
 }
 dt { color: var(--faint); }
 dd { margin: 0; white-space: pre-line; overflow-wrap: anywhere; }
@@ -48,8 +48,8 @@ tbody tr:hover { background: var(--raised); }
 thead .number { white-space: normal; }
 figure { margin: 1.5rem 0; }
 figcaption { margin-top: .5rem; max-width: 42rem; }
-.picture { width: fit-content; padding: .5rem; border: 1px solid var(--line); }
-.picture { padding: .5rem; background: #ffffff; border: 1px solid var(--line); border-radius: .5rem; }
+.picture { width: fit-content; padding: .5rem; background: #ffffff; border: 1px solid var(--line); }
+.picture, dl { border-radius: .5rem; }
 img { display: block; max-width: 100%; height: auto; }
 @media (max-width: 36rem) {
   body { padding: 1.25rem .9rem 3rem; }
