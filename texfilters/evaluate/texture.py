@@ -56,12 +56,14 @@ class Curve:
     kept: tuple[float, ...]
     images: int
     fixed: str = ""
-    by_image: Tensor | None = field(default=None, compare=False, repr=False)  # float64 [images, strengths, 2], on the CPU
+    by_image: Tensor | None = field(
+        default=None, compare=False, repr=False
+    )  # float64 [images, strengths, 2], on the CPU
 
     def kept_at(self, removed: float) -> float:
         """Edge strength kept where so much texture energy is removed.
 
-        A straight line between the first two neighboring strengths that enclose it; NaN where no two do.
+        A straight line between the first two neighboring strengths that enclose it; NaN where all remove more, or less.
         """
         return _kept_at(self.removed, self.kept, removed)
 
@@ -73,8 +75,8 @@ class Curve:
         """
         if self.by_image is None:
             raise ValueError(f"the curve of {self.name} must hold the values of each image, got its means alone")
-        rows = self.by_image.tolist()
-        return torch.tensor([_kept_at(*zip(*row, strict=True), removed) for row in rows], dtype=torch.float64)
+        rows = zip(*self.by_image.unbind(2), strict=True)
+        return torch.tensor([_kept_at(x.tolist(), y.tolist(), removed) for x, y in rows], dtype=torch.float64)
 
 
 def _kept_at(removed: Sequence[float], kept: Sequence[float], at: float) -> float:

@@ -22,13 +22,13 @@ _MARKERS = "osD^vPX*<>"
 
 
 def headline(curves: Sequence[Curve], at: float = 0.5) -> str:
-    """What the figure shows, in a line: the best diffusion beside Gaussian blur; empty where one does not reach `at`."""
+    """What the figure shows, in a line: the best diffusion beside Gaussian blur; empty where either is not covered."""
     best, blur = _best_diffusion(curves, at), next((c for c in curves if c.name == BLUR), None)
     if best is None or blur is None or math.isnan(blur.kept_at(at)):
         return ""
     return (
-        f"With {100 * at:.0f} % of the texture energy removed, {best.name} keeps {100 * best.kept_at(at):.0f} % of the edge strength, "
-        f"{BLUR} {100 * blur.kept_at(at):.0f} %"
+        f"With {100 * at:.0f} % of the texture energy removed, {best.name} keeps {100 * best.kept_at(at):.0f} % "
+        f"of the edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
     )
 
 
@@ -67,7 +67,7 @@ def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 
             linewidth=2.6 if curve.name in thick else 1.0,
             linestyle="-" if curve.name.startswith("diffusion") else "--",
             zorder=3 if curve.name in thick else 2,
-            label=f"{curve.name}: {f'{100 * kept:.0f} %' if kept == kept else 'not reached'}\n"
+            label=f"{curve.name}: {f'{100 * kept:.0f} %' if kept == kept else 'not covered'}\n"
             f"{', '.join(part for part in (strengths, curve.fixed) if part)}",
         )
     blur = next((curve.kept_at(at) for curve in curves if curve.name == BLUR), math.nan)

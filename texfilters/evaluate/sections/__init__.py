@@ -5,6 +5,7 @@ from texfilters.evaluate.sections._corruptions import corruptions
 from texfilters.evaluate.sections._high_frequencies import high_frequencies
 from texfilters.evaluate.sections._model import LabeledImages, Model, Models
 from texfilters.evaluate.sections._shape_bias import shape_bias
+from texfilters.evaluate.sections._texture import texture
 from texfilters.evaluate.sections._transfer import transfer
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "corruptions",
     "high_frequencies",
     "shape_bias",
+    "texture",
     "transfer",
 ]

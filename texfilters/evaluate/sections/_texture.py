@@ -25,15 +25,15 @@ _LEAST = 1.0  # kappa, for images that are mostly flat
 _EXAMPLES = ("diffusion, rational", "bilateral filter", "median", BLUR)
 
 _TEXT = """\
-How much gradient energy each filter removes off the boundaries that people drew on {images}, and how much of the edge \
-strength on the boundaries it keeps. Off the boundaries is farther than {margin} pixels from all of them; an edge is \
-looked for within {tolerance} pixels of a boundary. Both are measured on luma. They are this project's own, made for the \
-photos and boundaries of BSDS500 (Arbelaez et al. 2011, doi:10.1109/TPAMI.2010.161).
+How much gradient energy each filter removes off the boundaries that people drew on {images}, and how much of the \
+edge strength on the boundaries it keeps. Off the boundaries is farther than {margin} pixels from all of them; an edge \
+is looked for within {tolerance} pixels of a boundary. Both are measured on luma. They are this project's own, made \
+for the photos and boundaries of BSDS500 (Arbelaez et al. 2011, doi:10.1109/TPAMI.2010.161).
 
 The table shows the edge strength kept where a filter has removed a quarter, half and three quarters of the texture \
-energy, on a straight line between the two strengths around it; no number where its strengths do not reach it. Energy is \
-the squared gradient. Shadows and edges inside of objects, which nobody drew, weigh most in it, so a filter that spares \
-every strong edge never removes it all.{versus}
+energy, on a straight line between the two strengths around it; no number where all its strengths remove more, or \
+less. Energy is the squared gradient. Shadows and edges inside of objects, which nobody drew, weigh most in it, so a \
+filter that spares every strong edge never removes it all.{versus}
 
 The kappa that fits an image's own gradient (robust scale of Black et al. 1998, doi:10.1109/83.661192, conductance \
 option 1) is {kappa}."""
@@ -98,7 +98,12 @@ def texture(
             "margin": margin,
             "at": AT,
             "curves": _records(curves),
-            "robust_kappa": {"option": 1, "least": _LEAST, "median": round(median, 3), "quartiles": [round(low, 3), round(high, 3)]},
+            "robust_kappa": {
+                "option": 1,
+                "least": _LEAST,
+                "median": round(median, 3),
+                "quartiles": [round(low, 3), round(high, 3)],
+            },
         },
         tables=(_table(curves),),
         figures={
