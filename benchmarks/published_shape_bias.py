@@ -2,8 +2,8 @@
 
     python benchmarks/published_shape_bias.py ANSWERS.csv
 
-ANSWERS.csv is the table of AlexNet's answers to the 1,280 cue-conflict images, from the authors' repository. The counts go
-to benchmarks/results/evaluate/shape_bias_published_alexnet.json; `evaluation_figures.py` draws them.
+ANSWERS.csv is the table of AlexNet's answers to the 1,280 cue-conflict images, from the authors' repository. The counts
+go to benchmarks/results/evaluate/shape_bias_published_alexnet.json; `evaluation_figures.py` draws them.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from texfilters.evaluate.report import plain
 from texfilters.evaluate.sections import shape_bias
 
 RESULT = Path(__file__).resolve().parent / "results" / "evaluate" / "shape_bias_published_alexnet.json"
-SOURCE = "AlexNet's answers of Geirhos et al. 2019, arXiv:1811.12231, https://github.com/rgeirhos/texture-vs-shape, CC BY 4.0"
+SOURCE = "AlexNet's answers of Geirhos et al. 2019 (arXiv:1811.12231), github.com/rgeirhos/texture-vs-shape, CC BY 4.0"
 _NAME = "AlexNet"
 
 
