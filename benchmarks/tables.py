@@ -19,6 +19,7 @@ import tables_cpu
 import tables_gpu
 import tables_label_corruption
 import tables_loader
+import tables_pipeline
 import tables_ssl
 import tables_studies
 from table_cells import Result
@@ -59,7 +60,9 @@ KINDS = {
 }
 
 
+# Tables of more than one result, which say by themselves where their numbers come from.
 STUDIES: dict[str, Callable[[], str]] = {
+    "pipelines": lambda: tables_pipeline.brief(newest),
     **{
         f"study-{name}": partial(tables_studies.table_of, name, RESULTS / "ssl") for name in pretraining_studies.STUDIES
     },
