@@ -11,7 +11,7 @@ from torch import Tensor
 from texfilters import _check
 from texfilters.evaluate._training import evaluating
 from texfilters.evaluate.report import Cell, Section, Table
-from texfilters.evaluate.saliency import box_masks, goodness, grad_cam, gradient_saliency, spread
+from texfilters.evaluate.saliency import box_masks, goodness, grad_cam, gradient_saliency, normalized, spread
 from texfilters.evaluate.saliency_figure import saliency_sheet
 from texfilters.evaluate.sections._model import LabeledImages, Model, Models, classifying
 from texfilters.evaluate.sections._numbers import spread_over
@@ -144,8 +144,15 @@ def _maps(model: Model, views: Tensor, labels: Tensor, settings: _Settings) -> d
     with torch.no_grad(), evaluating(model.features):
         features = torch.cat([model.features(part) for part in views.split(settings.batch_size)])
     strongest = features.topk(min(settings.neurons, features.shape[1]), dim=1).indices
-    maps[GRADIENT] = gradient_saliency(model.features, views, strongest, batch_size=settings.batch_size, normalize=True)
+    gradient = gradient_saliency(model.features, views, strongest, batch_size=settings.batch_size)
+    maps[GRADIENT] = normalized(_cut(gradient))
     return maps
+
+
+def _cut(maps: Tensor) -> Tensor:
+    """Maps cut off at their 99th percentiles: single pixels have gradients far above all others."""
+    flat = maps.flatten(1)
+    return maps.minimum(flat.kthvalue(math.ceil(0.99 * flat.shape[1]), dim=1).values[:, None, None])
 
 
 class _Seen:
@@ -253,9 +260,10 @@ def _record(looks: Mapping[str, _Look]) -> dict[str, Any]:
 def _figures(looks: Mapping[str, _Look], classes: Sequence[str], labels: bool) -> "dict[str, Figure]":
     shown = next(iter(looks.values())).shown
     explained = "the class of each image" if labels else "the answer of each network"
+    boxes = " Outlines are the boxes." if any(len(each.boxes) for each in shown) else ""
     captions = {
-        CAM: f"Grad-CAM of {explained}; white outlines are boxes, if there are any.",
-        GRADIENT: "The greatest gradient over the neurons of the features that are strongest for each image.",
+        CAM: f"Grad-CAM of {explained}.{boxes}",
+        GRADIENT: f"The greatest gradient over the neurons of the features that are strongest for each image.{boxes}",
     }
     figures = {}
     for kind, caption in captions.items():
@@ -278,7 +286,8 @@ def _text(count: int, settings: _Settings, boxed: bool) -> str:
     explained = "the class of the image" if settings.labels else "the network's own answer"
     text = f"""\
 Where networks look on {count} images. Grad-CAM shows which places of the last convolutional maps speak for
-{explained}; the gradient shows which pixels move the {settings.neurons} features most that are strongest for an image.
+{explained}; the gradient shows which pixels move the {settings.neurons} features most that are strongest for an image,
+the greatest of their gradients at each pixel, cut off at the 99th percentile of the map.
 
 Area is the share of pixels above half of a map's maximum, entropy that of the map divided by its sum: the greater
 they are, the more broadly a network looks. Mishra et al. found broader maps after training on diffused images. A map of
