@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from texfilters import _check
 
@@ -41,7 +42,7 @@ def classification(scores: Tensor, labels: Tensor) -> Classification:
 
     Args:
         scores: logits, probabilities or votes `[N, C]`.
-        labels: int64 `[N]`, on the device of `scores`.
+        labels: integers `[N]`, on the device of `scores`.
 
     Raises:
         ValueError: for no image, scores that are NaN, labels outside `[0, C)`.
@@ -49,6 +50,7 @@ def classification(scores: Tensor, labels: Tensor) -> Classification:
     matrix("scores", scores)
     classes = scores.shape[1]
     class_labels("labels", labels, scores, classes)
+    labels = labels.long()
     answers = scores.argmax(1)
     own = scores.gather(1, labels[:, None])
     earlier = torch.arange(classes, device=scores.device) < labels[:, None]
@@ -73,11 +75,24 @@ def matrix(name: str, values: Tensor) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity for {bad} of the {len(values)} images")
 
 
-def class_labels(name: str, labels: Tensor, rows: Tensor, classes: int | None = None) -> int:
-    """Labels of the images that `rows` belongs to; returns the number of classes, None being as many as there are."""
+def unit(rows: Tensor) -> Tensor:
+    """float32 rows `[..., D]` of length 1, in the directions of rows of any length; rows of zeros stay zeros."""
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    # Else squares of great and of small numbers do not fit.
+    greatest = rows.abs().amax(-1, keepdim=True)
+    return functional.normalize((rows / greatest.where(greatest > 0, 1)).float(), dim=-1)
+
+
+def integers(name: str, labels: Tensor, rows: Tensor) -> None:
+    """One integer for each of the images that `rows` belongs to."""
     if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != rows.shape[:1]:
         dtype = str(labels.dtype).removeprefix("torch.")
         raise ValueError(f"{name} must be {len(rows)} integers, one an image, got {dtype} {list(labels.shape)}")
+
+
+def class_labels(name: str, labels: Tensor, rows: Tensor, classes: int | None = None) -> int:
+    """Labels of the images that `rows` belongs to; returns the number of classes, None being as many as there are."""
+    integers(name, labels, rows)
     if labels.device != rows.device:
         raise ValueError(f"{name} must be on the device of the features, {rows.device}, got {labels.device}")
     least, most = (int(value) for value in labels.aminmax())
