@@ -40,7 +40,10 @@ def test_labels_are_one_integer_an_image(labels):
     ],
 )
 def test_bad_input_is_named(logits, labels, message):
-    counts = RightAnswers(["plain"], CPU)
-    with pytest.raises(ValueError, match=message):
+    def shares():
+        counts = RightAnswers(["plain"], CPU)
         counts.add(0, logits, labels)
-        counts.shares()
+        return counts.shares()
+
+    with pytest.raises(ValueError, match=message):
+        shares()

@@ -308,14 +308,14 @@ class TestBadInput:
     def test_of_probes_that_see_images(self):
         batches = [images(16)]
         for probe in (probe_images, finetune):
-            with pytest.raises(TypeError, match="train_batches must .* every epoch, got generator"):
+            with pytest.raises(TypeError, match=r"train_batches must .* every epoch, got generator"):
                 probe(Net(), (batch for batch in batches), batches, classes=2)
             with pytest.raises(ValueError, match="at least one image, got none"):
                 probe(Net(), batches, [], classes=2)
             unseen = [(images(16)[0], torch.arange(16) % 3)]
             with pytest.raises(ValueError, match=r"each class of test_labels, but have none of \[2\]"):
                 probe(Net(), batches, unseen, ProbeRecipe(lr=0.1, epochs=1), classes=3)
-        with pytest.raises(TypeError, match="test_batches must .* every epoch, got map"):
+        with pytest.raises(TypeError, match=r"test_batches must .* every epoch, got map"):
             finetune(Net(), batches, map(tuple, batches), classes=2)
         with pytest.raises(ValueError, match="network must have a parameter that requires a gradient, got none"):
             finetune(Net().requires_grad_(False), batches, batches, classes=2)

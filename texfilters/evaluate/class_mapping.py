@@ -78,7 +78,8 @@ def category_probabilities(
         values = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
         values = values - values.amax(1, keepdim=True)
         # In float64, where a category far behind the network's answer still differs from 0.
-        chosen = (values[:, columns].double() - values.exp().sum(1, dtype=torch.float64, keepdim=True).log()).exp()
+        chosen = values[:, columns].double()
+        chosen = (chosen - values.exp_().sum(1, keepdim=True, dtype=torch.float64).log()).exp()
     else:
         least, most = (value.item() for value in probabilities.aminmax())
         if least < 0 or most > 1 + 1e-3:  # a softmax in half precision exceeds 1 by rounding
