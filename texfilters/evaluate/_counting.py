@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from texfilters.evaluate._classification import integers
+
 
 class RightAnswers:
     """How many answers of each cell are right; `shares` waits for the device, `add` does not.
@@ -21,11 +23,12 @@ class RightAnswers:
         self.images = [0] * len(cells)
 
     def add(self, cell: int, logits: Tensor, labels: Tensor) -> None:
-        """Scores `[B, C]`, of which the highest is the answer, and labels `[B]`."""
+        """Scores `[B, C]`, of which the highest is the answer, and integer labels `[B]`."""
         if logits.ndim != 2 or len(logits) != len(labels):
             raise ValueError(
                 f"network must return scores [B, C] for {len(labels)} images, got shape {tuple(logits.shape)}"
             )
+        integers("labels", labels, logits)
         self.right[cell] += (logits.argmax(1) == labels).sum()
         self.bad[cell] += (~logits.isfinite().all(1)).sum()
         self.outside[cell] += ((labels < 0) | (labels >= logits.shape[1])).sum()
