@@ -1,6 +1,5 @@
 """Context encoders: what is in the hole of an image?"""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 from texfilters import _check
 from texfilters.ssl import masks
 from texfilters.ssl._backbones import Backbone
-from texfilters.ssl._evaluation import centered
+from texfilters.ssl._evaluation import centered, normalization
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._painting import decoder, discriminator
 from texfilters.ssl._recipe import Recipe
@@ -102,7 +101,7 @@ class ContextEncoder(Method):
         return (1 - self.adversarial) * loss + self.adversarial * fooled + told
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images = centered(self.size, *self._normalization())(batch)
+        images = centered(self.size, *normalization(self.views))(batch)
         painted, weight = self._painted(images)
         self.log("val_reconstruction", reconstruction(painted, images, weight), batch_size=len(images))
 
@@ -141,15 +140,11 @@ class ContextEncoder(Method):
         super().on_train_epoch_end()
         if self._pictures is None:
             return
-        mean, std = torch.tensor(self._normalization())[..., None, None]
+        mean, std = torch.tensor(normalization(self.views))[..., None, None]
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
                 pictures = (self._pictures.cpu() * std + mean).clamp_(0, 1)
                 logger.experiment.add_images("painted", pictures, self.current_epoch)
-
-    def _normalization(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Mean and deviation that the views are normalized by; those that say nothing are taken to be in [0, 1]."""
-        return getattr(self.views, "mean", (0.0,) * 3), getattr(self.views, "std", (1.0,) * 3)
 
 
 def weights(hole: Tensor, overlap: int) -> Tensor:
