@@ -57,4 +57,4 @@ def _given(mean: Three, std: Three) -> dict[str, Any]:
 
 def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
     """Batches of all labeled training images in another order each epoch; what fills no batch waits for another."""
-    return data._loader("train", lambda count: Shuffled(count, batch_size, seed))
+    return data.loader("train", lambda count: Shuffled(count, batch_size, seed))

@@ -120,6 +120,15 @@ class Method(LightningModule):
         bad = torch.where(loss.detach().isfinite().all(), _NEVER, step)
         self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
 
+    def check_finite(self, state: dict[str, Any]) -> None:
+        """Stop the run, on all processes, where a loss so far or a value of the state dict is not finite.
+
+        Raises:
+            FloatingPointError: naming the first.
+        """
+        self._check_losses()
+        self._check_weights(state)
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_losses()
@@ -131,8 +140,7 @@ class Method(LightningModule):
         self._check_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._check_losses()
-        self._check_weights(checkpoint["state_dict"])
+        self.check_finite(checkpoint["state_dict"])
         checkpoint[_checkpoint.KEY] = {**_checkpoint.header(self), "run": self._run()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
