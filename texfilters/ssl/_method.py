@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,7 @@ class Method(LightningModule):
     """
 
     backbone: Backbone
+    rate_factors: Mapping[str, float] = {}  # of the learning rate, by the names of submodules with another one
 
     def __init__(self, recipe: Recipe, seed: int = 0) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class Method(LightningModule):
     def configure_optimizers(self) -> Any:
         epochs = self.trainer.max_epochs
         epochs = _check.whole("max_epochs", -1 if epochs is None else epochs, least=1)
-        return self.recipe.configured(self, epochs, self._steps_of_an_epoch())
+        return self.recipe.configured(self, epochs, self._steps_of_an_epoch(), self.rate_factors)
 
     def on_train_start(self) -> None:
         self._compare_with_resumed()

@@ -80,7 +80,9 @@ class ContextEncoder(Method):
         self.backbone = Backbone(backbone, small_images=small_images)
         self.backbone.train_maps_alone()
         self.decoder = decoder(*_map_shape(self.backbone, self.size), self.size)
-        self.discriminator = discriminator() if self.adversarial else None
+        self.discriminator = None
+        if self.adversarial:
+            self.discriminator, self.rate_factors = discriminator(), {"discriminator": 0.1}
         self._pictures: Tensor | None = None
 
     def loss(self, batch: Batch) -> Tensor:
@@ -120,21 +122,6 @@ class ContextEncoder(Method):
 
     def settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("size", "hole", "overlap", "adversarial")}
-
-    def configure_optimizers(self) -> Any:
-        configured = super().configure_optimizers()
-        if self.discriminator is None:
-            return configured
-        optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]
-        its = set(self.discriminator.parameters())
-        for group in list(optimizer.param_groups):
-            slow = [p for p in group["params"] if p in its]
-            group["params"] = [p for p in group["params"] if p not in its]
-            rate = self.recipe.lr / 10
-            optimizer.add_param_group({**group, "params": slow, "lr": rate, "initial_lr": rate})
-        (factor,) = set(schedule["scheduler"].lr_lambdas)
-        schedule["scheduler"] = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return configured
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()
