@@ -123,15 +123,15 @@ def _is_missing(cell: "Cell") -> bool:
 
 
 def _of_numbers(column: "Sequence[Cell]") -> bool:
-    there = [cell for cell in column if not _is_missing(cell)]
-    return bool(there) and all(not isinstance(cell, str) or _NUMBER.fullmatch(cell) for cell in there)
+    return all(not isinstance(cell, str) or _NUMBER.fullmatch(cell) for cell in column)
 
 
 def _decimals(column: "Sequence[Cell]") -> int:
-    """Decimals of the fractions of a column, all the same: four digits of the greatest that is below a thousand."""
+    """Decimals of all fractions of a column: those that they were rounded to, or four digits of the greatest one."""
     sizes = [abs(cell) for cell in column if isinstance(cell, float) and math.isfinite(cell)]
+    written = max((len(f"{size:.9f}".rstrip("0").partition(".")[2]) for size in sizes), default=0)
     greatest = max((size for size in sizes if size), default=1.0)
-    return min(max(3 - math.floor(math.log10(greatest)), 1), 8)
+    return max(1, written if written <= 4 else min(3 - math.floor(math.log10(greatest)), 8))
 
 
 def _shown(cell: "Cell", decimals: int) -> str:

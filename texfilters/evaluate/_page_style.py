@@ -38,12 +38,14 @@ section { margin-top: 2.5rem; padding-top: 1.75rem; border-top: 1px solid var(--
 .table { margin: 1.5rem 0; }
 table { border-collapse: collapse; font-size: .9rem; }
 caption, figcaption { color: var(--faint); font-size: .9rem; text-align: left; line-height: 1.4; }
-caption { padding-bottom: .5rem; }
+caption { padding-bottom: .5rem; width: max-content; max-width: min(42rem, 100vw - 2.5rem); position: sticky; left: 0; }
 caption b, figcaption b { color: var(--ink); }
 th, td { padding: .35rem .75rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 thead th { vertical-align: bottom; border-bottom: 2px solid var(--line); }
-tbody th { font-weight: 500; }
+tbody tr { background: var(--paper); }
 tbody tr:hover { background: var(--raised); }
+tbody th { font-weight: 500; position: sticky; left: 0; background: inherit; }
+tbody th:not(.number) { min-width: 6rem; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums lining-nums; }
 thead .number { white-space: normal; }
 figure { margin: 1.5rem 0; }
