@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -92,7 +93,7 @@ def training_curve(curve: Sequence[Epoch], title: str = "") -> "Figure":
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a picture of the kind that the name's ending says."""
     # Without a date or a version in it: the same measurement gives the same file.
-    metadata = {"Date": None} if str(path).endswith((".svg", ".pdf")) else {"Software": None}
+    metadata = {".svg": {"Date": None}, ".pdf": {"Date": None}, ".png": {"Software": None}}.get(Path(path).suffix)
     figure.savefig(path, dpi=150, metadata=metadata)
 
 

@@ -42,7 +42,8 @@ class Supervised(Method):
             half the batch and half the epochs a run has as many steps as usual. Otherwise a random half of the batch
             is suppressed.
         label_smoothing: what all classes share of a label's weight, in [0, 1].
-        fine_tune: a checkpoint of this method whose backbone and head are trained on, on plain images.
+        fine_tune: a checkpoint of this method whose backbone and head are trained on, on plain images. It is read
+            whenever a run starts, to be resumed, too.
         recipe: None is the paper's; without `doubled` with the rate's milestones at twice the epochs.
         seed: of everything random in training.
 
