@@ -8,6 +8,7 @@ from texfilters.evaluate.sections._model import LabeledImages, Model, Models
 from texfilters.evaluate.sections._saliency import saliency
 from texfilters.evaluate.sections._shape_bias import shape_bias
 from texfilters.evaluate.sections._similarity import similarity
+from texfilters.evaluate.sections._texture import texture
 from texfilters.evaluate.sections._transfer import transfer
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "saliency",
     "shape_bias",
     "similarity",
+    "texture",
     "transfer",
 ]
