@@ -15,12 +15,14 @@ from pathlib import Path
 
 import label_corruption_studies
 import pretraining_studies
+import suppression_studies
 import tables_cpu
 import tables_gpu
 import tables_label_corruption
 import tables_loader
 import tables_ssl
 import tables_studies
+import tables_suppression
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +68,10 @@ STUDIES: dict[str, Callable[[], str]] = {
     **{
         f"label-corruption-{name}": partial(tables_label_corruption.table_of, name, RESULTS / "evaluate")
         for name in label_corruption_studies.STUDIES
+    },
+    **{
+        f"suppression-{name}": partial(tables_suppression.table_of, name, RESULTS / "evaluate")
+        for name in suppression_studies.STUDIES
     },
 }
 
