@@ -20,6 +20,8 @@ import tables_cpu
 import tables_gpu
 import tables_label_corruption
 import tables_loader
+import tables_measurements
+import tables_pipeline
 import tables_ssl
 import tables_studies
 import tables_suppression
@@ -47,6 +49,8 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "gpu-loader": tables_loader.on_gpu,
     "cpu-ssl-step": tables_ssl.on_cpu,
     "gpu-ssl-step": tables_ssl.on_gpu,
+    "cpu-measurements": tables_measurements.speeds,
+    "gpu-measurements": tables_measurements.speeds,
 }
 KINDS = {
     "cpu": "cpu_diffusion_*.json",
@@ -58,10 +62,14 @@ KINDS = {
     "gpu": "gpu-*.json",
     "cpu-ssl-step": "cpu_ssl_step_*.json",
     "gpu-ssl-step": "gpu_ssl_step_*.json",
+    "cpu-measurements": "cpu_measurements_*.json",
+    "gpu-measurements": "gpu_measurements_*.json",
 }
 
 
+# Tables of more than one result, which say by themselves where their numbers come from.
 STUDIES: dict[str, Callable[[], str]] = {
+    "pipelines": lambda: tables_pipeline.brief(newest),
     **{
         f"study-{name}": partial(tables_studies.table_of, name, RESULTS / "ssl") for name in pretraining_studies.STUDIES
     },

@@ -75,6 +75,8 @@ class TestAnswers:
             network_answers(lambda x: x * math.nan, [(logits, labels)])
         with pytest.raises(ValueError, match="at least one image"):
             network_answers(nn.Identity(), [])
+        with pytest.raises(ValueError, match="labels must be 10 integers, one an image, got float32"):
+            network_answers(nn.Identity(), [(logits, labels + 0.5)])
         with pytest.raises(ValueError, match=r"labels must lie in \[0, 6\), got"):
             network_answers(nn.Identity(), [(logits, labels + 6)])
 

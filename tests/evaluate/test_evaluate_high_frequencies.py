@@ -35,6 +35,20 @@ class TestLowPass:
         np.testing.assert_allclose(got.numpy(), by_hand(images.numpy(), radius, mask), atol=1e-12)
         np.testing.assert_allclose(low_pass(images.float(), radius, mask=mask).numpy(), got.numpy(), atol=2e-6)
 
+    @pytest.mark.parametrize("mask", ["disk", "square"])
+    @pytest.mark.parametrize("size", [(32, 32), (33, 24), (1, 7), (2, 2)])
+    def test_radii_a_hair_below_a_frequency_leave_it_out(self, size, mask):
+        """Noise, of which every frequency shows; radii that float32 would round up."""
+        images = torch.rand(1, 1, *size, dtype=torch.float64)
+        for radius in (1, 3, math.sqrt(2), math.sqrt(13), math.sqrt(50)):
+            for below in (radius, radius - 1e-9):
+                expected = by_hand(images.numpy(), below, mask)
+                np.testing.assert_allclose(low_pass(images, below, mask=mask).numpy(), expected, atol=1e-12)
+
+    @pytest.mark.parametrize("mask", ["disk", "square"])
+    def test_the_largest_radius_changes_nothing(self, photo, mask):
+        assert torch.equal(low_pass(photo, 1.7e308, mask=mask), photo)
+
     def test_what_is_kept(self, photo):
         images = photo[None, :, :64, :64]
         flat = low_pass(images, 0)
@@ -115,6 +129,15 @@ class TestAccuracyByRadius:
             accuracy_by_radius(lambda x: Striped()(x) / (Striped()(x)[:, 1:] > 0.01), waves(), [0])
         with pytest.raises(ValueError, match=r"labels must lie in \[0, C\) of the C scores, got 8 that do not"):
             accuracy_by_radius(lambda x: x.flatten(1)[:, :1], waves(), [0])
+
+    def test_images_that_are_normalized_already(self):
+        """They would be clamped, and what is left of them be measured."""
+        batches = [(x - 0.45 * (len(x) == 5), y) for x, y in waves()]
+        with pytest.raises(ValueError, match=r"images must lie in \[0, 1\], before any normalization, got 5 that do not"):
+            accuracy_by_radius(Striped(), batches, [5])
+        batches[0][0][1, 2, 3, 4] = math.nan
+        with pytest.raises(ValueError, match="got 6 that do not"):
+            accuracy_by_radius(nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), batches, [5])
 
     def test_figure(self, tmp_path):
         curve = FrequencyCurve((9, 0, 5), (0.9, 0.1, 0.5), 0.95, "disk", 8)

@@ -97,6 +97,36 @@ class TestLinearProbe:
             probe = linear_probe(x, y, x, y, ProbeRecipe(lr=1.0, epochs=20, milestones=()))
         assert probe.test.accuracy == 1
 
+    def test_it_trains_in_inference_mode_and_on_its_tensors(self):
+        # Lightning validates in it.
+        x, y = blobs(64, spread=0.2)
+        recipe = ProbeRecipe(lr=1.0, epochs=3, milestones=())
+        expected = linear_probe(x, y, x, y, recipe)
+        network, seen = Net(), [(torch.rand(8, 3, 8, 8), torch.arange(8) % 2)]
+        with torch.inference_mode():
+            rows, labels = x.clone(), y.clone()
+            inside = linear_probe(rows, labels, rows, labels, recipe, standardize=True)
+            probe_images(network, seen, seen, recipe, classes=2)
+            finetune(network, seen, seen, recipe, classes=2)
+        outside = linear_probe(rows, labels, rows, labels, recipe)
+        assert torch.equal(outside.model.weight, expected.model.weight)
+        assert inside.test.accuracy > 0.9
+        assert not inside.model.weight.is_inference()
+
+    def test_a_default_device_changes_nothing(self):
+        x, y = blobs(30)
+        network, batches = Net(), [images(16)]
+        recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=7)
+
+        def curves():
+            yield linear_probe(x, y, x, y, recipe).curve
+            yield probe_images(network, batches, batches, recipe, classes=2).curve
+            yield finetune(network, batches, batches, recipe, classes=2).curve
+
+        expected = list(curves())
+        with torch.device("meta"):
+            assert list(curves()) == expected
+
 
 class Net(nn.Module):
     """Convolution and batch normalization, for images of 8 x 8."""
@@ -163,6 +193,8 @@ class TestFeatures:
             (lambda x: x[:1], [(torch.zeros(2, 3), torch.zeros(2))], r"for 2 images, got shape \(1, 3\)"),
             (lambda x: x, [], "at least one image, got none"),
             (lambda x: x / x, [(torch.tensor([[0.0], [1.0], [0.0]]), torch.zeros(3))], "for 2 of the 3 images"),
+            (lambda x: x, [(torch.eye(2), torch.tensor([0.2, 1.7]))], "labels must be 2 integers, .* got float32"),
+            (lambda x: x, [(torch.eye(2), torch.tensor([[0], [1]]))], r"labels must be 2 integers, .* \[2, 1\]"),
         ],
     )
     def test_errors(self, network, batches, message):
@@ -274,6 +306,19 @@ class TestBadInput:
             linear_probe(self.x, self.y, self.x, self.y, seed=-1)
 
     def test_of_probes_that_see_images(self):
+        batches = [images(16)]
+        for probe in (probe_images, finetune):
+            with pytest.raises(TypeError, match=r"train_batches must .* every epoch, got generator"):
+                probe(Net(), (batch for batch in batches), batches, classes=2)
+            with pytest.raises(ValueError, match="at least one image, got none"):
+                probe(Net(), batches, [], classes=2)
+            unseen = [(images(16)[0], torch.arange(16) % 3)]
+            with pytest.raises(ValueError, match=r"each class of test_labels, but have none of \[2\]"):
+                probe(Net(), batches, unseen, ProbeRecipe(lr=0.1, epochs=1), classes=3)
+        with pytest.raises(TypeError, match=r"test_batches must .* every epoch, got map"):
+            finetune(Net(), batches, map(tuple, batches), classes=2)
+        with pytest.raises(ValueError, match="network must have a parameter that requires a gradient, got none"):
+            finetune(Net().requires_grad_(False), batches, batches, classes=2)
         with pytest.raises(ValueError, match="training batches must hold at least one image"):
             probe_images(Net(), [], [images(4)], classes=2)
         with pytest.raises(ValueError, match=r"labels of train_batches must lie in \[0, 1\), got 1"):

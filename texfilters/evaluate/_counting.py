@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from texfilters.evaluate._classification import integers
+
 
 class RightAnswers:
     """How many answers of each cell are right; `shares` waits for the device, `add` does not.
@@ -18,14 +20,21 @@ class RightAnswers:
         self.right = torch.zeros(len(cells), dtype=torch.int64, device=device)
         self.bad = torch.zeros_like(self.right)
         self.outside = torch.zeros_like(self.right)
+        self.beyond = torch.zeros((), dtype=torch.int64, device=device)
         self.images = [0] * len(cells)
 
+    def check(self, images: Tensor) -> None:
+        """Note images `[B, ...]` of floating point that do not lie in [0, 1], for `shares` to refuse."""
+        if images.is_floating_point():
+            self.beyond += (~((images >= 0) & (images <= 1)).flatten(1).all(1)).sum()
+
     def add(self, cell: int, logits: Tensor, labels: Tensor) -> None:
-        """Scores `[B, C]`, of which the highest is the answer, and labels `[B]`."""
+        """Scores `[B, C]`, of which the highest is the answer, and integer labels `[B]`."""
         if logits.ndim != 2 or len(logits) != len(labels):
             raise ValueError(
                 f"network must return scores [B, C] for {len(labels)} images, got shape {tuple(logits.shape)}"
             )
+        integers("labels", labels, logits)
         self.right[cell] += (logits.argmax(1) == labels).sum()
         self.bad[cell] += (~logits.isfinite().all(1)).sum()
         self.outside[cell] += ((labels < 0) | (labels >= logits.shape[1])).sum()
@@ -35,10 +44,13 @@ class RightAnswers:
         """Right answers as a share of the images, by cell.
 
         Raises:
-            ValueError: for no image, scores that are not finite, labels outside of the classes.
+            ValueError: for no image, images that are NaN or beyond [0, 1], scores that are not finite, labels outside of the classes.
         """
         if not all(self.images):
             raise ValueError("batches must hold at least one image, got none")
+        beyond = int(self.beyond)
+        if beyond:
+            raise ValueError(f"images must lie in [0, 1], before any normalization, got {beyond} that do not")
         outside = int(self.outside.max())
         if outside:
             raise ValueError(f"labels must lie in [0, C) of the C scores, got {outside} that do not")

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from texfilters import _check, patch_negatives
-from texfilters.evaluate._classification import matrix
+from texfilters.evaluate._classification import matrix, unit
 from texfilters.evaluate._training import evaluating
 from texfilters.evaluate.figures import _INK, _PALE, _figure
 from texfilters.evaluate.probes import _device
@@ -18,8 +17,8 @@ from texfilters.loader import DeviceLoader
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Cosines that are held at a time: 64 MiB of them.
-_CELLS = 2**24
+# Cosines that are worked on at a time: 16 MiB of them, and some times as much to count them.
+_CELLS = 2**22
 _COLORS = {"positive": "#2a6f97", "other image": "#8a8a90", "patch negative": "#d1651a"}
 
 
@@ -65,7 +64,7 @@ def similarity(query: Tensor, positive: Tensor, negative: Tensor, *, bins: int =
         bins: of each histogram.
 
     Raises:
-        ValueError: for no image, embeddings of other shapes, NaN or infinite.
+        ValueError: for no image, embeddings of other shapes, NaN, infinite or of zeros, which have no direction.
     """
     sums = _Sums(_check.whole("bins", bins, least=1), query.device)
     sums.add(query, positive, negative)
@@ -95,10 +94,11 @@ def similarity_histograms(
         device: None is where the network's parameters are.
         bins: of each histogram.
 
-    Both networks are in evaluation mode meanwhile.
+    Both networks are in evaluation mode meanwhile. Views and patches are drawn as their functions do, by default from
+    torch's default generators: `torch.manual_seed` before it shows two models the same ones.
 
     Raises:
-        ValueError: for no image, embeddings of another shape, NaN or infinite.
+        ValueError: for no image, embeddings of another shape, NaN, infinite or of zeros.
 
     Source: Ge et al. 2021, arXiv:2110.14189, whose mean cosine with a patch negative is 0.404, 0.325 and 0.159 for
     models trained without patch negatives and with their weight 2 and 3.
@@ -161,36 +161,34 @@ class _Sums:
         self.moments = torch.zeros(3, 2, dtype=torch.float64, device=device)
 
     def add(self, query: Tensor, positive: Tensor, negative: Tensor) -> None:
-        matrix("query", query)
-        matrix("positive", positive)
         if positive.shape != query.shape:
             raise ValueError(
                 f"positive must have the shape of query, {tuple(query.shape)}, got {tuple(positive.shape)}"
             )
+        _directions("query", query)
+        _directions("positive", positive)
         rows, dim = query.shape
         if negative.ndim not in (2, 3) or len(negative) != rows or negative.shape[-1] != dim:
             raise ValueError(
                 f"negative must have shape [{rows}, {dim}] or [{rows}, n, {dim}], got {tuple(negative.shape)}"
             )
-        matrix("negative", negative.reshape(-1, dim))
+        _directions("negative", negative.reshape(-1, dim))
         with torch.autocast(query.device.type, enabled=False):
-            q, k, t = (
-                functional.normalize(x.float(), dim=-1) for x in (query, positive, negative.reshape(rows, -1, dim))
-            )
+            q, k, t = (unit(x) for x in (query, positive, negative.reshape(rows, -1, dim)))
+            self._count(2, (t @ q[:, :, None]).flatten())
             for start in range(0, rows, step := max(1, _CELLS // rows)):
-                part = slice(start, start + step)
-                cosines = q[part] @ k.T
-                own = torch.arange(len(cosines), device=q.device)
-                other = torch.ones_like(cosines, dtype=torch.bool)
-                other[own, own + start] = False
-                self._count(0, cosines[own, own + start])
-                self._count(1, cosines[other])
-                self._count(2, (t[part] @ q[part, :, None]).flatten())
+                cosines = q[start : start + step] @ k.T
+                own = cosines.diagonal(start)
+                self._count(0, own)
+                self._count(1, cosines.flatten())
+                self._count(1, own, -1)
 
-    def _count(self, kind: int, cosines: Tensor) -> None:
-        places = ((cosines + 1) * (self.bins / 2)).long().clamp(0, self.bins - 1)
-        self.counts[kind] += torch.bincount(places, minlength=self.bins)
-        self.moments[kind] += torch.stack([cosines.double().sum(), cosines.double().square().sum()])
+    def _count(self, kind: int, cosines: Tensor, times: int = 1) -> None:
+        cosines = cosines.clamp(-1, 1)  # rounding may lead beyond
+        places = ((cosines + 1) * (self.bins / 2)).long().clamp(max=self.bins - 1)
+        self.counts[kind] += times * torch.bincount(places, minlength=self.bins)
+        cosines = cosines.double()
+        self.moments[kind] += times * torch.stack([cosines.sum(), cosines.square().sum()])
 
     def result(self) -> Similarity:
         if not int(self.counts[0].sum()):
@@ -202,3 +200,10 @@ class _Sums:
             deviation = max(second / total - mean**2, 0.0) ** 0.5 if total else float("nan")
             histograms.append(Histogram(tuple(counts), mean, deviation))
         return Similarity(*histograms)
+
+
+def _directions(name: str, rows: Tensor) -> None:
+    matrix(name, rows)
+    zeros = len(rows) - int(rows.any(1).sum())
+    if zeros:
+        raise ValueError(f"{name} must not be zero, is for {zeros} of the {len(rows)} images")

@@ -135,11 +135,12 @@ def network_answers(
             labels.append(batch[1])
     if not parts:
         raise ValueError("batches must hold at least one image, got none")
-    result = _joined(parts, torch.cat(labels).long())
+    joined = torch.cat(labels)
+    result = _joined(parts, joined)
     bad = int(result.entropy.isnan().sum())
     if bad:
         raise ValueError(f"logits must be finite, got NaN or infinity for {bad} of the {len(result.top)} images")
-    class_labels("labels", result.labels, result.top, classes)
+    class_labels("labels", joined.cpu(), result.top, classes)
     return result
 
 

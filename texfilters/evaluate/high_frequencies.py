@@ -84,7 +84,8 @@ def accuracy_by_radius(
         device: None is where the network's parameters are.
 
     Raises:
-        ValueError: for no image or radius, scores of another shape or that are not finite, labels outside of `[0, C)`.
+        ValueError: for no image or radius, images that are NaN or beyond [0, 1], scores of another shape or that are
+            not finite, labels outside of `[0, C)`.
 
     Source: as `low_pass`.
     """
@@ -96,6 +97,7 @@ def accuracy_by_radius(
     counts = RightAnswers(["as they are", *(f"at radius {radius:g}" for radius in radii)], device)
     with evaluating(network):
         for images, labels, *rest in DeviceLoader(batches, device):
+            counts.check(images)
             plane = _plane(images)
             for cell, radius in enumerate((None, *radii)):
                 kept = images if radius is None else _back(plane * _kept(images, radius, mask), images)
@@ -153,9 +155,11 @@ def _plane(images: Tensor) -> Tensor:
 def _kept(images: Tensor, radius: float, mask: str) -> Tensor:
     """The mask over that half, `[H, W // 2 + 1]`. Frequencies are counted from the center, where the mean is."""
     height, width = images.shape[-2:]
-    v = torch.fft.fftfreq(height, 1 / height, device=images.device).round().abs()[:, None]
-    u = torch.arange(width // 2 + 1, device=images.device)[None, :]
-    return (u <= radius) & (v <= radius) if mask == "square" else u.square() + v.square() <= radius**2
+    # float64: float32 rounds a radius a hair below a frequency up to it. Roots are exact where squares may not be.
+    v = torch.arange(height, dtype=torch.float64, device=images.device)[:, None]
+    v = torch.minimum(v, height - v)
+    u = torch.arange(width // 2 + 1, dtype=torch.float64, device=images.device)
+    return torch.maximum(u, v) <= radius if mask == "square" else (u.square() + v.square()).sqrt() <= radius
 
 
 def _back(plane: Tensor, images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Pictures of texture suppression: what each filter trades, and what kappa an image has."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from texfilters import _check
 from texfilters.evaluate import figures
-from texfilters.evaluate.texture import FILTERS, Curve, gradient_norm, robust_kappa, suppression
+from texfilters.evaluate.texture import BLUR, FILTERS, Curve, Strengths, gradient_norm, robust_kappa, suppression
 from texfilters.functional import anisotropic_diffusion
 
 if TYPE_CHECKING:
@@ -20,11 +21,23 @@ _OTHERS = ("#d1651a", "#8e3b8a", "#5b8c2a", "#b0343c", "#b58a00", "#6b6b70")
 _MARKERS = "osD^vPX*<>"
 
 
+def headline(curves: Sequence[Curve], at: float = 0.5) -> str:
+    """What the figure shows, in a line: the best diffusion beside Gaussian blur; empty where either is not covered."""
+    best, blur = _best_diffusion(curves, at), next((c for c in curves if c.name == BLUR), None)
+    if best is None or blur is None or math.isnan(blur.kept_at(at)):
+        return ""
+    return (
+        f"With {100 * at:.0f} % of the texture energy removed, {best.name} keeps {100 * best.kept_at(at):.0f} % "
+        f"of the edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
+    )
+
+
 def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 0.5) -> "Figure":
     """Draw edge strength kept against texture energy removed: higher and further right is better.
 
-    Filters whose name begins with `diffusion` are blue to green. Strengths that add energy lie left of the picture and
-    are left out, as its last line then says. Lines that a cartoon draws count as edges kept.
+    The diffusion that keeps most at `at`, and Gaussian blur, are thick, with the gap between them; other diffusions,
+    whose names begin so, are thin and blue to green. Strengths that add energy lie left of the picture and are left
+    out, as its last line then says. Lines that a cartoon draws count as edges kept.
 
     Args:
         at: a share of texture energy removed; the legend names what each filter keeps there, best first.
@@ -34,26 +47,44 @@ def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 
     """
     if not curves:
         raise ValueError("curves must hold at least one curve, got none")
-    figure = figures._figure((10.2, 5.4))
+    figure = figures._figure((10.2, 5.6))
     axes = figure.add_subplot()
     looks = _looks([curve.name for curve in curves])
+    best = _best_diffusion(curves, at)
+    thick = {BLUR, best.name if best else BLUR}
     outside = False
-    for curve in sorted(curves, key=lambda curve: _order(curve.kept_at(at))):
+    for curve in sorted(curves, key=lambda curve: [_order(curve.kept_at(share)) for share in (at, at / 2)]):
         kept = curve.kept_at(at)
         points = [(100 * x, 100 * y) for x, y in zip(curve.removed, curve.kept, strict=True) if x >= -0.02]
         outside |= len(points) < len(curve.values)
         color, marker = looks[curve.name]
+        strengths = f"{curve.parameter} {curve.values[0]:g} to {curve.values[-1]:g}"
         axes.plot(
             *zip(*points, strict=True) if points else ([], []),
             color=color,
             marker=marker,
-            markersize=4.5,
-            linewidth=1.5,
+            markersize=6 if curve.name in thick else 3.5,
+            linewidth=2.6 if curve.name in thick else 1.0,
             linestyle="-" if curve.name.startswith("diffusion") else "--",
+            zorder=3 if curve.name in thick else 2,
             label=f"{curve.name}: {f'{100 * kept:.0f} %' if kept == kept else 'not covered'}\n"
-            f"{curve.parameter} {curve.values[0]:g} to {curve.values[-1]:g}",
+            f"{', '.join(part for part in (strengths, curve.fixed) if part)}",
         )
+    blur = next((curve.kept_at(at) for curve in curves if curve.name == BLUR), math.nan)
+    if best and blur == blur and best.kept_at(at) > blur:
+        _gap(axes, 100 * at, 100 * blur, 100 * best.kept_at(at))
     axes.axvline(100 * at, color=figures._PALE, linewidth=0.7, linestyle=":", zorder=0)
+    axes.annotate(
+        "better",
+        (0.99, 0.985),
+        (0.9, 0.895),
+        xycoords="axes fraction",
+        color=figures._PALE,
+        fontsize=9,
+        ha="center",
+        va="center",
+        arrowprops={"arrowstyle": "->", "color": figures._PALE},
+    )
     axes.set_xlim(-2, 102)
     axes.set_ylim(0, 102)
     axes.set_xlabel("texture energy removed off the boundaries, %", color=figures._INK)
@@ -70,25 +101,30 @@ def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 
         handlelength=2.6,
     )
     note = "; strengths that add energy are left out" if outside else ""
-    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
-    figure.supxlabel(f"mean of {curves[0].images} images{note}", fontsize=8, color=figures._PALE, x=0.01, ha="left")
+    number = curves[0].images
+    said = f"mean of {number} image{'' if number == 1 else 's'}{note}"
+    figure.suptitle(title, fontsize=11, color=figures._INK, x=0.01, ha="left")
+    figure.supxlabel(said, fontsize=8, color=figures._PALE, x=0.01, ha="left")
     return figure
 
 
-def kappa_figure(image: Tensor, title: str = "", *, option: int = 1, niter: int = 20) -> "Figure":
+def kappa_figure(
+    image: Tensor, title: str = "", *, option: int = 1, niter: int = 20, least: float | None = None
+) -> "Figure":
     """Draw an image, its gradient with the kappa that `robust_kappa` picks, its edges above kappa, and it diffused so.
 
     Args:
         image: `[1, H, W]` or `[3, H, W]`, uint8, or floating point in [0, 1].
         option: conductance, of kappa and of the diffusion.
         niter: steps of the diffusion.
+        least: the lowest kappa, as `robust_kappa` takes it.
 
     Raises:
-        ValueError: for an image of another shape, or one that is mostly flat.
+        ValueError: for an image of another shape, or one that is mostly flat without the least kappa.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image must have shape [1, H, W] or [3, H, W], got {tuple(image.shape)}")
-    picked = robust_kappa(image[None], option=option)
+    picked = robust_kappa(image[None], option=option, least=least)
     norm = gradient_norm(image[None])[0].cpu()
     value = picked.item()
     diffused = anisotropic_diffusion(image[None], niter, picked, option=option)[0]
@@ -119,19 +155,24 @@ def suppression_examples(
     boundaries: Tensor,
     title: str = "",
     *,
-    names: Sequence[str] = ("diffusion, rational", "bilateral filter", "median", "Gaussian blur"),
+    names: Sequence[str] = ("diffusion, rational", "bilateral filter", "median", BLUR),
+    filters: Mapping[str, Strengths] = FILTERS,
     at: float = 0.75,
     crop: tuple[int, int, int, int] | None = None,
+    tolerance: int = 2,
+    margin: int = 5,
 ) -> "Figure":
     """Draw an image, its boundaries, and what filters make of it at like amounts of texture energy removed.
 
-    Each filter of `FILTERS` is shown with that of its strengths whose share removed is nearest to `at`.
+    Each filter is shown with that of its strengths whose share removed is nearest to `at`.
 
     Args:
         image, boundaries: as `boundary_pairs` gives them.
-        names: of filters.
+        names: of those of the filters that are shown.
+        filters: by name.
         at: share of texture energy removed.
         crop: left, top, right and bottom of the part that is shown; the whole image is measured. None shows it all.
+        tolerance, margin: as `suppression` takes them.
 
     Raises:
         ValueError: for another name, and as `suppression`.
@@ -140,11 +181,11 @@ def suppression_examples(
     part = (..., slice(top, bottom), slice(left, right))
     shown = [(image, "image"), (255 - boundaries[None], "boundaries that people drew")]
     for name in names:
-        each = FILTERS[_check.choice("names", name, tuple(FILTERS))]
+        each = filters[_check.choice("names", name, tuple(filters))]
         tried = []
         for value in each.values:
             filtered = each.filter(image[None], value)
-            found = suppression(image[None], filtered, boundaries[None])
+            found = suppression(image[None], filtered, boundaries[None], tolerance=tolerance, margin=margin)
             tried.append((found.removed.item(), found.kept.item(), value, filtered[0]))
         removed, kept, value, filtered = min(tried, key=lambda found: abs(found[0] - at))
         said = f"{100 * removed:.0f} % removed, {100 * kept:.0f} % kept"
@@ -173,9 +214,31 @@ def show(axes: "Axes", image: Tensor, title: str = "") -> None:
     axes.set_axis_off()
 
 
+def _best_diffusion(curves: Sequence[Curve], at: float) -> Curve | None:
+    found = [c for c in curves if c.name.startswith("diffusion") and not math.isnan(c.kept_at(at))]
+    return max(found, key=lambda curve: curve.kept_at(at), default=None)
+
+
+def _gap(axes: "Axes", x: float, low: float, high: float) -> None:
+    """What diffusion keeps more than blur."""
+    axes.annotate("", (x, high), (x, low), arrowprops={"arrowstyle": "<->", "color": figures._INK}, zorder=5)
+    text = f"+{high - low:.0f} points\nover blur"
+    axes.annotate(
+        text,
+        (x, (low + high) / 2),
+        (-42, -40),
+        textcoords="offset points",
+        fontsize=9,
+        color=figures._INK,
+        ha="center",
+        va="center",
+        arrowprops={"arrowstyle": "-", "color": figures._PALE, "linewidth": 0.7},
+    )
+
+
 def _looks(names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
     blues = [name for name in names if name.startswith("diffusion")]
-    others = [name for name in names if not name.startswith("diffusion")]
+    others = sorted((name for name in names if not name.startswith("diffusion")), key=lambda name: name != BLUR)
     return {
         name: (colors[i % len(colors)], _MARKERS[i % len(_MARKERS)])
         for group, colors in ((blues, _BLUES), (others, _OTHERS))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from texfilters.ssl._loaders import Loader, Shuffled
 from texfilters.ssl._method import Batch
@@ -14,6 +14,11 @@ from texfilters.ssl.views import CenterView, Views
 
 View = Callable[[Batch], Tensor]
 Three = Sequence[float] | None  # for red, green and blue; None is ImageNet's
+
+
+def normalization(views: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation that views are normalized by; those that say nothing are taken to be in [0, 1]."""
+    return getattr(views, "mean", (0.0,) * 3), getattr(views, "std", (1.0,) * 3)
 
 
 def centered(size: int, mean: Three = None, std: Three = None, share: float | None = None) -> View:
@@ -52,4 +57,4 @@ def _given(mean: Three, std: Three) -> dict[str, Any]:
 
 def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
     """Batches of all labeled training images in another order each epoch; what fills no batch waits for another."""
-    return data._loader("train", lambda count: Shuffled(count, batch_size, seed))
+    return data.loader("train", lambda count: Shuffled(count, batch_size, seed))
