@@ -15,6 +15,7 @@ from pathlib import Path
 
 import label_corruption_studies
 import pretraining_studies
+import suppression_studies
 import tables_cpu
 import tables_gpu
 import tables_label_corruption
@@ -23,6 +24,7 @@ import tables_measurements
 import tables_pipeline
 import tables_ssl
 import tables_studies
+import tables_suppression
 import tables_texture
 from table_cells import Result
 
@@ -77,6 +79,10 @@ STUDIES: dict[str, Callable[[], str]] = {
         for name in label_corruption_studies.STUDIES
     },
     "texture-bsds500": partial(tables_texture.table_of, RESULTS / "evaluate" / "texture_bsds500.json"),
+    **{
+        f"suppression-{name}": partial(tables_suppression.table_of, name, RESULTS / "evaluate")
+        for name in suppression_studies.STUDIES
+    },
 }
 
 
