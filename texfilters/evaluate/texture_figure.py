@@ -228,7 +228,7 @@ def _gap(axes: "Axes", x: float, low: float, high: float) -> None:
     """What diffusion keeps more than blur."""
     axes.annotate("", (x, high), (x, low), arrowprops={"arrowstyle": "<->", "color": figures._INK}, zorder=5)
     axes.annotate(
-        f"+{high - low:.0f} points",
+        f"+{high - low:.1f}",
         (x, low + 0.6 * (high - low)),
         (-5, 0),
         textcoords="offset points",
