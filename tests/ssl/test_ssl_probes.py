@@ -81,6 +81,15 @@ class TestLinearProbe:
             plain.model(x), plain.model((x - x.mean(0)) / x.std(0, correction=0) * x.std(0, correction=0) + x.mean(0))
         )
 
+    def test_a_feature_that_only_rounding_varies_is_a_constant(self):
+        x, y = blobs(200)
+        recipe = ProbeRecipe(lr=0.1, epochs=10, milestones=(), batch_size=64)
+        plain = linear_probe(x, y, x, y, recipe, standardize=True)
+        same, other = (torch.cat((x, torch.full((200, 1), value)), 1) for value in (0.1, 0.101))
+        assert 0 < same[:, -1].std(correction=0) < 1e-8
+        probe = linear_probe(same, y, other, y, recipe, standardize=True)
+        assert probe.test.accuracy == pytest.approx(plain.test.accuracy, abs=0.03)
+
     def test_a_seed_gives_one_result_and_leaves_other_draws_alone(self):
         x, y = blobs(64)
         recipe = ProbeRecipe(lr=1.0, epochs=2, milestones=(), batch_size=10)
@@ -315,6 +324,9 @@ class TestBadInput:
             unseen = [(images(16)[0], torch.arange(16) % 3)]
             with pytest.raises(ValueError, match=r"each class of test_labels, but have none of \[2\]"):
                 probe(Net(), batches, unseen, ProbeRecipe(lr=0.1, epochs=1), classes=3)
+        singles = [(batches[0][0][i : i + 1], batches[0][1][i : i + 1]) for i in range(4)]
+        with pytest.raises(ValueError, match="train_batches must hold batches of at least two images, got none"):
+            finetune(Net(), singles, batches, classes=2)
         with pytest.raises(TypeError, match=r"test_batches must .* every epoch, got map"):
             finetune(Net(), batches, map(tuple, batches), classes=2)
         with pytest.raises(ValueError, match="network must have a parameter that requires a gradient, got none"):
