@@ -76,10 +76,10 @@ STUDIES = {
         batch_size=64,
         lr=0.1,
         width=8,
-        train_every=4,
+        train_every=8,
         test_every=4,
         needs_gpu=False,
-        note="Reduced: one training image in 4, a network of an eighth of the width, few epochs.",
+        note="Reduced: one training image in 8, a network of an eighth of the width, few epochs.",
     ),
 }
 

@@ -346,8 +346,9 @@ class TestRobustKappa:
         edges = np.array(figure.axes[1].get_images()[0].get_array())
         np.testing.assert_array_equal(edges == 0, norm(luma(image.numpy().astype(float))) > value)
         assert figure.axes[3].get_title() == f"kappa {value:.3g} grey levels"
-        figures.save(figure, tmp_path / "kappa.png")
-        assert (tmp_path / "kappa.png").stat().st_size > 5000
+        for name in ("kappa.png", "kappa.jpg", "kappa.svg"):
+            figures.save(figure, tmp_path / name)
+            assert (tmp_path / name).stat().st_size > 5000
         with pytest.raises(ValueError, match="image must have shape"):
             texture_figure.kappa_figure(image[None])
         flat = torch.full_like(image, 3)

@@ -56,9 +56,9 @@ def html(title: str, sections: "Sequence[Section]", about: Mapping[str, str]) ->
 <ol>
 {entries}
 </ol>
-{legend}
 </nav>
 <main>
+{legend}
 {body}
 </main>
 </body>

@@ -231,6 +231,7 @@ the gold images how labels were corrupted; a second one is trained on all images
 
 With uniform corruption a label is drawn anew from all classes with probability p, with flips it becomes that of one
 other class. The variants differ in what they are trained on: images alone, or doubled by copies, in as many steps.
-Lower errors and areas are better. The estimate's error is the mean total variation distance of its rows, 0 to 1.
+Lower errors and areas are better. The estimate's error is the mean total variation distance of its
+rows.
 
 Source: Hendrycks et al. 2018, arXiv:1802.05300; with diffused copies Mishra et al. 2020, arXiv:2011.01901."""
