@@ -82,14 +82,11 @@ class TestLinearProbe:
         )
 
     def test_a_feature_that_only_rounding_varies_is_a_constant(self):
-        x, y = blobs(200)
-        recipe = ProbeRecipe(lr=0.1, epochs=10, milestones=(), batch_size=64)
-        plain = linear_probe(x, y, x, y, recipe, standardize=True)
-        # One feature after the other: their deviations are added up in an order that leaves some.
-        same, other = (torch.cat((x.T, torch.full((1, 200), value))).T for value in (0.1, 0.101))
-        assert 0 < same.std(dim=0, correction=0)[-1] < 1e-7
-        probe = linear_probe(same, y, other, y, recipe, standardize=True)
-        assert probe.test.accuracy == pytest.approx(plain.test.accuracy, abs=0.03)
+        x, y = torch.full((200, 1), 0.1), torch.arange(200) % 4
+        x[::2] = x[::2].nextafter(torch.ones(()))
+        recipe = ProbeRecipe(lr=0.1, epochs=3, milestones=(), batch_size=64)
+        probe = linear_probe(x, y, x, y, recipe, standardize=True)
+        torch.testing.assert_close(probe.model(x + 0.001), probe.model(x), rtol=0, atol=1e-3)
 
     def test_a_seed_gives_one_result_and_leaves_other_draws_alone(self):
         x, y = blobs(64)
