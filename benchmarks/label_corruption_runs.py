@@ -103,7 +103,7 @@ def main() -> None:
         torch.save(decoded(given.data / "cifar10"), file)
         with study_runner.processes(given.at_once, _begin, file) as pool:
             epochs = given.epochs or STUDIES[given.study].epochs
-            done = study_runner.run_all(pool, _one, missing, epochs, given.results, "error {error}")
+            done = study_runner.run_all(pool, _one, missing, epochs, given.results, lambda r: f"error {r['error']}")
     sys.exit(not done)
 
 

@@ -72,6 +72,10 @@ def _call(command: list[str], log: Path) -> float:
     return time.perf_counter() - begun
 
 
+def _told(result: dict[str, Any]) -> str:
+    return f"{result['accuracies']}, {result['training_seconds']} s"
+
+
 def main() -> None:
     parser = study_runner.parser(__doc__, list(STUDIES), study_runner.RESULTS / "ssl", "plain_seed*")
     parser.add_argument("--logs", type=Path, help="a folder for what the commands print; by default a temporary one")
@@ -85,8 +89,8 @@ def main() -> None:
     own = [cell for cell in cells() if cell.study == given.study]
     missing = study_runner.missing(study_runner.chosen(own, f"{given.study}_{given.cells}"), given.results)
     with ThreadPoolExecutor(given.at_once) as pool:  # threads: each run is a command of its own
-        epochs, told = given.epochs or STUDIES[given.study].epochs, "{accuracies}, {training_seconds} s"
-        done = study_runner.run_all(pool, one, missing, epochs, given.results, told)
+        epochs = given.epochs or STUDIES[given.study].epochs
+        done = study_runner.run_all(pool, one, missing, epochs, given.results, _told)
     sys.exit(not done)
 
 

@@ -76,12 +76,17 @@ def processes(at_once: int, begin: Callable[..., None], *given: Any) -> ProcessP
 
 
 def run_all(
-    pool: Executor, run: Callable[[C, int], Result], cells: Sequence[C], epochs: int, results: Path, told: str
+    pool: Executor,
+    run: Callable[[C, int], Result],
+    cells: Sequence[C],
+    epochs: int,
+    results: Path,
+    told: Callable[[Result], str],
 ) -> bool:
     """Write the result of each cell as soon as it is there, whole or not at all; whether all came to one.
 
     Args:
-        told: what of a result is printed, as a format, such as "error {error}".
+        told: what of a result is printed.
     """
     jobs: dict[Future[Result], C] = {pool.submit(run, cell, epochs): cell for cell in cells}
     failed = 0
@@ -94,7 +99,7 @@ def run_all(
                 continue
             result = job.result()
             atomic.write(str(results / f"{cell.name}.json"), machine.as_json(result).encode())
-            print(f"{cell.name}: {told.format(**result)}", flush=True)
+            print(f"{cell.name}: {told(result)}", flush=True)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise
@@ -104,7 +109,7 @@ def run_all(
 def described() -> Result:
     """What a result was measured on and with."""
     if torch.cuda.is_available():
-        device = {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+        device: Result = {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     else:
         device = {"cpu": machine.cpu(), "cores": machine.cores()}
     return {"date": machine.date(), "commit": machine.commit(), "packages": machine.packages(PACKAGES)} | device

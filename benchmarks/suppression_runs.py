@@ -74,7 +74,7 @@ def run(cell: Cell, data: Data, epochs: int) -> dict[str, Any]:
     # cuDNN's fastest convolutions add up in any order.
     with seeded(cell.seed, device), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         shown = resized(images, study.side)
-        network = Standardized(ResNet9(int(labels.max()) + 1, width=study.width), shown.cpu())
+        network = Standardized(ResNet9(int(labels.max()) + 1, width=study.width), shown)
         network = network.to(device).to(memory_format=torch.channels_last)
         if suppressor is not None:
             suppress = getattr(transforms, suppressor.transform)(**suppressor.settings)
@@ -174,7 +174,8 @@ def _pacs(study: Study, folder: Path) -> Data:
 
 def _cifar10(study: Study, folder: Path) -> Data:
     images, labels = (part[:: study.train_every] for part in _folder(folder / "cifar10" / "train", None, "cifar10"))
-    tests = {"test": tuple(part[:: study.test_every] for part in _folder(folder / "cifar10" / "val", None, "cifar10"))}
+    tested, right = _folder(folder / "cifar10" / "val", None, "cifar10")
+    tests = {"test": (tested[:: study.test_every], right[:: study.test_every])}
     for name in STIMULI:
         tests[name] = _stimuli(folder / "stimuli" / name, study.side)
     pairs = CueConflict(folder / "stimuli" / "cue-conflict", CIFAR10_CATEGORIES)
@@ -213,6 +214,10 @@ def _one(cell: Cell, epochs: int) -> dict[str, Any]:
     return run(cell, _worker[0], epochs)
 
 
+def _told(result: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {100 * test['accuracy']:.1f} %" for name, test in result["tests"].items())
+
+
 def main() -> None:
     parser = study_runner.parser(__doc__, list(STUDIES), study_runner.RESULTS / "evaluate", "*_diffusion-*_seed0")
     given = study_runner.parsed(parser, STUDIES)
@@ -228,7 +233,7 @@ def main() -> None:
         torch.save(vars(read(study, given.data)), file)
         with study_runner.processes(given.at_once, _begin, file) as pool:
             epochs = given.epochs or study.epochs
-            done = study_runner.run_all(pool, _one, missing, epochs, given.results, "{tests}")
+            done = study_runner.run_all(pool, _one, missing, epochs, given.results, _told)
     sys.exit(not done)
 
 

@@ -160,9 +160,18 @@ class TestCalibration:
         }
         figure = reliability_diagram(models)
         save(figure, tmp_path / "reliability.svg")
-        assert (
-            f"plain: expected error {100 * models['plain'].error:.1f} %" in (tmp_path / "reliability.svg").read_text()
-        )
+        written = (tmp_path / "reliability.svg").read_text()
+        assert all(f"expected error {100 * model.error:.1f} %" in written for model in models.values())
+        for axes, model in zip(figure.axes, models.values(), strict=False):
+            # Dark and pale parts of each bin that holds an image.
+            bars = [(bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()) for bar in axes.patches]
+            bars = [bar for bar in bars if bar[0] > 0]  # less those of the legend
+            filled = [(m + 0.5) / 15 for m, count in enumerate(model.counts) if count]
+            assert [bar[0] for bar in bars] == pytest.approx(np.repeat(filled, 2))
+            ends = [pale[1] + pale[2] for pale in bars[1::2]], [dark[2] for dark in bars[::2]]
+            pairs = [pair for pair in zip(model.accuracy, model.confidence, strict=True) if pair[0] == pair[0]]
+            assert ends[0] == pytest.approx([max(pair) for pair in pairs])
+            assert ends[1] == pytest.approx([min(pair) for pair in pairs])
         with pytest.raises(ValueError, match="at least one model"):
             reliability_diagram({})
         with pytest.raises(ValueError, match="bins must be at least 1, got 0"):

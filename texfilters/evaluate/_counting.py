@@ -44,7 +44,8 @@ class RightAnswers:
         """Right answers as a share of the images, by cell.
 
         Raises:
-            ValueError: for no image, images that are NaN or beyond [0, 1], scores that are not finite, labels outside of the classes.
+            ValueError: for no image, images that are NaN or beyond [0, 1], scores that are not finite, labels outside
+                of the classes.
         """
         if not all(self.images):
             raise ValueError("batches must hold at least one image, got none")

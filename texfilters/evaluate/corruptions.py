@@ -13,7 +13,7 @@ from texfilters import _check
 from texfilters.evaluate import _corrupt_blur, _corrupt_noise, _corrupt_weather
 from texfilters.evaluate._counting import RightAnswers
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _COLORS, _GRID, _INK, _PALE, _figure, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -42,7 +42,6 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 # What defocus blur mirrors at a border.
 _LEAST = 16
-_COLORS = ("#2a6f97", "#d1651a", "#3f7d4e", "#7a4e9c", "#8a8a90")
 
 
 @dataclass(frozen=True)
@@ -264,7 +263,7 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
         axes.set_title(_title(name, models), fontsize=9, color=_INK)
         axes.set_ylim(0, 103)
         axes.set_xticks(range(6))
-        axes.grid(axis="y", color="#e4e4e8", lw=0.7)
+        axes.grid(axis="y", color=_GRID, lw=0.7)
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=8, labelcolor=_INK, color=_PALE)
         axes.spines[["top", "right"]].set_visible(False)
@@ -275,7 +274,7 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
     figure.supylabel("error, %", fontsize=9, color=_INK)
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure
 
 

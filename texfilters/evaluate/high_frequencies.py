@@ -10,7 +10,7 @@ from torch import Tensor
 from texfilters import _check
 from texfilters.evaluate._counting import RightAnswers
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _COLORS, _GRID, _INK, _PALE, _figure, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MASKS = ("disk", "square")
-_COLORS = ("#2a6f97", "#d1651a", "#3f7d4e", "#7a4e9c", "#8a8a90")
 
 
 @dataclass(frozen=True)
@@ -130,13 +129,13 @@ def frequency_figure(curves: Mapping[str, FrequencyCurve], title: str = "") -> "
     axes.set_ylabel("accuracy, %", color=_INK)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.grid(axis="y", color="#e4e4e8", lw=0.7)
+    axes.grid(axis="y", color=_GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure
 
 

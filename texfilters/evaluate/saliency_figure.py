@@ -66,7 +66,7 @@ def saliency_sheet(
                 across, down = (left, right, right, left, left), (top, top, bottom, bottom, top)
                 axes.plot([x - 0.5 for x in across], [y - 0.5 for y in down], color="white", linewidth=2.2)
                 axes.plot([x - 0.5 for x in across], [y - 0.5 for y in down], color=figures._INK, linewidth=0.9)
-    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    figures._titled(figure, title)
     return figure
 
 

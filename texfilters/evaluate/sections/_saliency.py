@@ -291,7 +291,7 @@ the greatest of their gradients at each pixel, cut off at the 99th percentile of
 
 Area is the share of pixels above half of a map's maximum, entropy that of the map divided by its sum: the greater
 they are, the more broadly a network looks. Mishra et al. found broader maps after training on diffused images. A map of
-zeros has neither and is left out of the means."""
+zeros is left out of all means."""
     if boxed:
         text += """
 
