@@ -13,8 +13,7 @@ from texfilters.ssl import BYOL, DenseCL, FolderData, MoCoV2, Supervised, Views,
 from texfilters.ssl._checkpoint import KEY, header
 from texfilters.ssl._embedding import embedding
 from texfilters.ssl._networks import digest
-from texfilters.ssl._torchvision import from_torchvision
-from texfilters.ssl.classifier import from_checkpoint, trained
+from texfilters.ssl.classifier import from_checkpoint, from_torchvision, trained
 from texfilters.ssl.views import CenterView
 
 CLASSES = ("dark", "flat", "striped")
@@ -143,7 +142,7 @@ def test_files_that_are_no_classifiers(place, tmp_path):
     (tmp_path / "bad.pth").write_bytes(b"no")
     with pytest.raises(ValueError, match="no file of weights, or is damaged"):
         from_checkpoint(place / "last.ckpt", classifier=tmp_path / "bad.pth")
-    with pytest.raises(FileNotFoundError, match="no classifier at"):
+    with pytest.raises(FileNotFoundError, match="no weights at"):
         from_checkpoint(place / "last.ckpt", classifier=tmp_path / "none.pth")
     with pytest.raises(ValueError, match="random_init must be without a classifier"):
         from_checkpoint(place / "last.ckpt", classifier=place / "probe" / "linear.pth", random_init=True)
