@@ -134,6 +134,33 @@ class TestLinearProbe:
         with torch.device("meta"):
             assert list(curves()) == expected
 
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_a_default_dtype_changes_nothing(self, dtype):
+        x, y = blobs(30)
+        network, batches = Net(), [images(16)]
+        recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=7)
+
+        def results():
+            yield linear_probe(x, y, x, y, recipe).curve
+            yield probe_images(network, batches, batches, recipe, classes=2).curve
+            yield finetune(network, batches, batches, recipe, classes=2).curve
+            yield knn(x, y, x, k=5).tolist()
+
+        expected = list(results())
+        torch.set_default_dtype(dtype)
+        try:
+            found = list(results())
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found == expected
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_networks_of_other_dtypes_are_finetuned(self, dtype):
+        pictures, labels = images(32)
+        batches = [(pictures.to(dtype), labels)]
+        probe = finetune(Net().to(dtype), batches, batches, ProbeRecipe(lr=0.01, epochs=1, milestones=()), classes=2)
+        assert {parameter.dtype for parameter in probe.model.parameters()} == {dtype}
+
 
 class Net(nn.Module):
     """Convolution and batch normalization, for images of 8 x 8."""

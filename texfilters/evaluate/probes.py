@@ -111,7 +111,7 @@ def knn(
             weights = (cosines.gather(1, nearest) / temperature).double().softmax(1)
             # Whole numbers: their sum is the same in any order.
             part.scatter_add_(1, train_labels[nearest], (weights * 2**40).round().long())
-    return (votes / 2**40).float()
+    return votes.float() / 2**40
 
 
 def _greatest(cosines: Tensor, k: int) -> Tensor:
@@ -273,8 +273,8 @@ def finetune(
             first = next(_inputs(test_batches, test_transform, device), None)
             if first is None:
                 raise ValueError("test_batches must hold at least one image, got none")
-            dim = network(first[0]).shape[1]
-        model = nn.Sequential(network, _head(dim, classes, device)).train()
+            row = network(first[0])
+        model = nn.Sequential(network, _head(row.shape[1], classes, device).to(row.dtype)).train()
         shown: list[Tensor] = []
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -315,7 +315,7 @@ def _several_passes(name: str, batches: Batches) -> None:
 
 
 def _head(dim: int, classes: int, device: torch.device) -> nn.Linear:
-    head = nn.Linear(dim, classes, device="cpu")  # so that a seed gives the same on every device
+    head = nn.Linear(dim, classes, device="cpu", dtype=torch.float32)  # for a seed to give the same on every device
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return head.to(device)
