@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from texfilters import _check
-from texfilters.evaluate._classification import class_labels, integers, matrix, same_classes, unit
+from texfilters.evaluate._classification import class_labels, integers, matrix, returned, same_classes, unit
 from texfilters.evaluate._training import FINETUNE, MOCO, OnEpoch, Probe, ProbeRecipe, evaluating, seeded, train
 from texfilters.loader import DeviceLoader
 
@@ -48,10 +48,7 @@ def features(
     with evaluating(network):
         for batch in DeviceLoader(batches, device):
             row = network(batch[0] if transform is None else transform(batch))
-            if row.ndim != 2 or len(row) != len(batch[1]):
-                raise ValueError(
-                    f"network must return features [B, D] for {len(batch[1])} images, got shape {tuple(row.shape)}"
-                )
+            returned("features [B, D]", row, batch[1])
             rows.append(row.float())
             labels.append(batch[1])
     if not rows:
@@ -164,7 +161,7 @@ def linear_probe(
     class_labels("test_labels", test_labels, test_features)
     same_classes(train_labels, test_labels)
     device = train_features.device
-    x, tested = train_features.float(), test_features.float()
+    x, tested = train_features.detach().float(), test_features.detach().float()
     train_labels, test_labels = train_labels.long(), test_labels.long()
     if standardize:
         std, mean = torch.std_mean(x, dim=0, correction=0)
