@@ -66,7 +66,8 @@ def rows(section, table=0):
 
 
 def complete(section, tmp_path):
-    """What every section must be: written, shown, and all of its record JSON."""
+    """What every section must be: written, shown, all of its record JSON, its columns named apart."""
+    assert all(len(set(table.header)) == len(table.header) for table in section.tables)
     files = write(section, tmp_path)
     assert json.loads(files[-1].read_text()) == plain(section.record)
     assert [file.suffix for file in files] == [".csv"] * len(section.tables) + [".png"] * len(section.figures) + [
@@ -382,7 +383,7 @@ class TestLabelCorruption:
 
     def test_one_variant_has_nothing_to_be_compared_with(self, monkeypatch):
         section = self.grid(monkeypatch, variants={"plain": None}, corruptions=("flip",))
-        assert section.tables[1].header[-2:] == ("GLC", "±")
+        assert section.tables[1].header[-2:] == ("GLC", "GLC, ±")
 
     def test_figures(self, monkeypatch):
         figures = self.grid(monkeypatch, gold=(0.05, 0.1), classes=CLASSES).figures
@@ -394,9 +395,9 @@ class TestLabelCorruption:
         assert len(captions) == 4 + 2
         labels = [text.get_text() for text in figures[captions[0]].legends[0].get_texts()]
         assert [label.partition(" (")[0] for label in labels] == [
-            "plain, corrupted labels alone",
+            "plain, labels alone",
             "plain, GLC",
-            "diffused, corrupted labels alone",
+            "diffused, labels alone",
             "diffused, GLC",
         ]
         # Not p = 1, at which a label says nothing any more.
@@ -413,7 +414,7 @@ class TestLabelCorruption:
         places = [tuple(run[key] for key in ("seed", "corruption", "probability", "variant")) for run in record["runs"]]
         assert len(set(places)) == len(places)
         assert places[:2] == [(0, "uniform", 0.2, "plain"), (0, "uniform", 0.2, "diffused")]
-        assert [run.result.error for run in told] == [run["error"] for run in record["runs"]]
+        assert [run.error for run in told] == [run["error"] for run in record["runs"]]
         assert (record["images"], record["test_images"]) == (6, 3)
 
     def test_a_run_is_that_of_glc(self):
