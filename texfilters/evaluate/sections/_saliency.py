@@ -211,8 +211,8 @@ def _tables(looks: Mapping[str, _Look]) -> tuple[Table, ...]:
     for kind in (CAM, GRADIENT):
         for name, look in looks.items():
             if measures := look.measures.get(kind):
-                means = (unit * _mean(measures[measure])[0] for measure, unit in UNITS.items())
-                rows.append((name, kind, *means, sum(math.isnan(area) for area in measures["area"])))
+                means = [unit * _mean(measures[measure])[0] for measure, unit in UNITS.items() if measures[measure]]
+                rows.append((name, kind, sum(math.isnan(area) for area in measures["area"]), *means))
         for name in others:
             if any(kind not in looks[each].measures for each in (first, name)):
                 continue
@@ -222,8 +222,8 @@ def _tables(looks: Mapping[str, _Look]) -> tuple[Table, ...]:
                 mean, error, count = _mean([unit * (b - a) for a, b in pairs])
                 if count:
                     differences.append((f"{name} − {first}", kind, measure, mean, error, count))
-    header = ("network", "map", "area, %", "entropy, nats", "goodness, %", "maps of zeros")
-    tables = (Table("Means over the images", header, tuple(rows)),)
+    header = ("network", "map", "maps of zeros", "area, %", "entropy, nats", "goodness, %")
+    tables = (Table("Means over the images", header[: len(rows[0])], tuple(rows)),)
     if not differences:
         return tables
     header = ("networks", "map", "measure", "mean difference", "standard error", "images")
