@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import photos
 import published_shape_bias
 import texture_quality
-from texfilters.evaluate import figures, kappa_figure, shape_bias_figure, suppression_figure
+from texfilters.evaluate import kappa_figure, shape_bias_figure, suppression_figure
 from texfilters.evaluate.texture_figure import headline
 
 if TYPE_CHECKING:
@@ -27,10 +27,13 @@ def main() -> None:
 
 
 def draw(folder: Path) -> None:
-    kappa().savefig(folder / "kappa.jpg", dpi=100, pil_kwargs={"quality": 85, "optimize": True})
-    figures.save(texture_suppression(), folder / "texture-suppression.png")
-    figures.save(shape_bias(), folder / "shape-bias.png")
-    for name in ("kappa.jpg", "texture-suppression.png", "shape-bias.png"):
+    for name, figure in (
+        ("kappa.jpg", kappa()),
+        ("texture-suppression.png", texture_suppression()),
+        ("shape-bias.png", shape_bias()),
+    ):
+        metadata = {"Software": None} if name.endswith(".png") else None  # a new matplotlib is no new picture
+        figure.savefig(folder / name, dpi=110, metadata=metadata)
         print(f"wrote {folder / name}, {(folder / name).stat().st_size / 1e3:.0f} kB")
 
 

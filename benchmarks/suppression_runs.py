@@ -74,7 +74,7 @@ def run(cell: Cell, data: Data, epochs: int) -> dict[str, Any]:
     # cuDNN's fastest convolutions add up in any order.
     with seeded(cell.seed, device), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         shown = resized(images, study.side)
-        network = Standardized(ResNet9(int(labels.max()) + 1, width=study.width), shown.cpu())
+        network = Standardized(ResNet9(int(labels.max()) + 1, width=study.width), shown)
         network = network.to(device).to(memory_format=torch.channels_last)
         if suppressor is not None:
             suppress = getattr(transforms, suppressor.transform)(**suppressor.settings)

@@ -67,7 +67,8 @@ STUDIES = {
         width=8,
         test_every=2,
         needs_gpu=False,
-        note="Reduced: images of 64x64 pixels, a network of an eighth of the width, few epochs.",
+        note="Reduced: images of 64x64 pixels, a network of an eighth of the width, a short training. There it may "
+        "weigh more than in the papers that each image is seen half as often.",
     ),
     "cifar10-reduced": Study(
         "cifar10",
@@ -79,7 +80,8 @@ STUDIES = {
         train_every=8,
         test_every=4,
         needs_gpu=False,
-        note="Reduced: one training image in 8, a network of an eighth of the width, few epochs.",
+        note="Reduced: one training image in 8, a network of an eighth of the width, a short training. There it may "
+        "weigh more than in the papers that each image is seen half as often.",
     ),
 }
 

@@ -26,6 +26,7 @@ import tables_ssl
 import tables_studies
 import tables_suppression
 import tables_texture
+import texture_quality
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +79,8 @@ STUDIES: dict[str, Callable[[], str]] = {
         f"label-corruption-{name}": partial(tables_label_corruption.table_of, name, RESULTS / "evaluate")
         for name in label_corruption_studies.STUDIES
     },
-    "texture-bsds500": partial(tables_texture.table_of, RESULTS / "evaluate" / "texture_bsds500.json"),
+    "texture-bsds500": partial(tables_texture.table_of, texture_quality.RESULT),
+    "texture-settings": partial(tables_texture.table_of_settings, texture_quality.SETTINGS_RESULT),
     **{
         f"suppression-{name}": partial(tables_suppression.table_of, name, RESULTS / "evaluate")
         for name in suppression_studies.STUDIES

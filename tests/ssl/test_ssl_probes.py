@@ -81,6 +81,13 @@ class TestLinearProbe:
             plain.model(x), plain.model((x - x.mean(0)) / x.std(0, correction=0) * x.std(0, correction=0) + x.mean(0))
         )
 
+    def test_a_feature_that_only_rounding_varies_is_a_constant(self):
+        x, y = torch.full((200, 1), 0.1), torch.arange(200) % 4
+        x[::2] = x[::2].nextafter(torch.ones(()))
+        recipe = ProbeRecipe(lr=0.1, epochs=3, milestones=(), batch_size=64)
+        probe = linear_probe(x, y, x, y, recipe, standardize=True)
+        torch.testing.assert_close(probe.model(x + 0.001), probe.model(x), rtol=0, atol=1e-3)
+
     def test_a_seed_gives_one_result_and_leaves_other_draws_alone(self):
         x, y = blobs(64)
         recipe = ProbeRecipe(lr=1.0, epochs=2, milestones=(), batch_size=10)
@@ -315,6 +322,9 @@ class TestBadInput:
             unseen = [(images(16)[0], torch.arange(16) % 3)]
             with pytest.raises(ValueError, match=r"each class of test_labels, but have none of \[2\]"):
                 probe(Net(), batches, unseen, ProbeRecipe(lr=0.1, epochs=1), classes=3)
+        singles = [(batches[0][0][i : i + 1], batches[0][1][i : i + 1]) for i in range(4)]
+        with pytest.raises(ValueError, match="train_batches must hold batches of at least two images, got none"):
+            finetune(Net(), singles, batches, classes=2)
         with pytest.raises(TypeError, match=r"test_batches must .* every epoch, got map"):
             finetune(Net(), batches, map(tuple, batches), classes=2)
         with pytest.raises(ValueError, match="network must have a parameter that requires a gradient, got none"):

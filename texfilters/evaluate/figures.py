@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from texfilters.evaluate._training import Epoch
@@ -63,7 +64,7 @@ def confusion_matrix(confusion: Tensor, classes: Sequence[str] | None = None, ti
         names = [str(i) for i in range(n)] if classes is None else classes
         axes.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(n), names)
-        for (row, column), share in zip(_cells(n), shares.flat, strict=True):
+        for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
                 ink = "white" if share > 0.55 else _INK
                 axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8)
@@ -147,7 +148,3 @@ def _plain(axes: "Axes") -> None:
     axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
-
-
-def _cells(n: int) -> list[tuple[int, int]]:
-    return [(row, column) for row in range(n) for column in range(n)]

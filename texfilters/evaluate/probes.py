@@ -166,9 +166,10 @@ def linear_probe(
     device = train_features.device
     x, tested = train_features.float(), test_features.float()
     train_labels, test_labels = train_labels.long(), test_labels.long()
-    std, mean = torch.std_mean(x, dim=0, correction=0)
-    std = torch.where(std > 0, std, 1.0)
     if standardize:
+        std, mean = torch.std_mean(x, dim=0, correction=0)
+        # What rounding leaves of a feature that is the same everywhere is no deviation.
+        std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
         x, tested = (x - mean) / std, (tested - mean) / std
 
     def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -283,6 +284,8 @@ def finetune(
                     shown.append(labels)
                 if len(labels) > 1:
                     yield inputs, labels
+            if shown and max(map(len, shown)) < 2:
+                raise ValueError("train_batches must hold batches of at least two images, got none")
 
         def test() -> tuple[Tensor, Tensor]:
             scores, labels = features(model, test_batches, transform=test_transform, device=device)

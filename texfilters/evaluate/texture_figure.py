@@ -23,8 +23,8 @@ def headline(curves: Sequence[Curve], at: float = 0.5) -> str:
     if best is None or blur is None or math.isnan(blur.kept_at(at)):
         return ""
     return (
-        f"With {100 * at:.0f} % of the texture energy removed, {best.name} keeps {100 * best.kept_at(at):.0f} % "
-        f"of the edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
+        f"With {100 * at:.0f} % of the texture energy removed, {_called(best.name)} keeps "
+        f"{100 * best.kept_at(at):.0f} % of the edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
     )
 
 
@@ -215,20 +215,24 @@ def _best_diffusion(curves: Sequence[Curve], at: float) -> Curve | None:
     return max(found, key=lambda curve: curve.kept_at(at), default=None)
 
 
+def _called(name: str) -> str:
+    kind, _, which = name.partition(", ")
+    return f"{kind} ({which})" if which else kind
+
+
 def _gap(axes: "Axes", x: float, low: float, high: float) -> None:
     """What diffusion keeps more than blur."""
     axes.annotate("", (x, high), (x, low), arrowprops={"arrowstyle": "<->", "color": figures._INK}, zorder=5)
-    text = f"+{high - low:.0f} points\nover blur"
     axes.annotate(
-        text,
-        (x, (low + high) / 2),
-        (-42, -40),
+        f"+{high - low:.1f}",
+        (x, low + 0.6 * (high - low)),
+        (-5, 0),
         textcoords="offset points",
         fontsize=9,
         color=figures._INK,
-        ha="center",
+        ha="right",
         va="center",
-        arrowprops={"arrowstyle": "-", "color": figures._PALE, "linewidth": 0.7},
+        zorder=5,
     )
 
 

@@ -1,5 +1,6 @@
 """What the command ssl/evaluate.py measures, and on what: networks and images by their names on a command line."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,7 @@ from texfilters.evaluate.sections import LabeledImages, Model
 from texfilters.ssl._embedding import embedding
 from texfilters.ssl._evaluation import labeled
 from texfilters.ssl._networks import Computing
-from texfilters.ssl._torchvision import from_torchvision
-from texfilters.ssl.classifier import from_checkpoint, trained
+from texfilters.ssl.classifier import from_checkpoint, from_torchvision, trained
 from texfilters.ssl.data import FolderData, ImageData
 
 
@@ -147,23 +147,20 @@ class Measured:
         split = split or self.given.get("split") or "val"
         given = self.given.get("train_limit" if split == "train" else "limit")
         limit = min((each for each in (limit, given) if each is not None), default=None)
-        try:
-            return LabeledImages(labeled(self.data, split, self.given["batch_size"], limit), self.classes)
-        except ValueError as error:
-            if "to validate with" in str(error):
-                raise Missing(str(error)) from error
-            raise
+        if split == "val" and not self.data._validates():
+            raise Missing("the data have no images to test with: give --data.val_root, or domains and val_domains")
+        return LabeledImages(labeled(self.data, split, self.given["batch_size"], limit), self.classes)
 
     def tests(self) -> dict[str, LabeledImages]:
-        """The folders of --tests, and the split of the data that is tested."""
+        """The data's own images for tests, where there are such, and the folders of --tests.
+
+        Raises:
+            Missing: for neither.
+        """
         folders = named("--tests", self.given.get("tests") or ())
         result = {}
-        if self.given.get("split") != "train":
-            try:
-                result[_kind(self.data)] = self.images()
-            except Missing:
-                if not folders:
-                    raise
+        if self.data is None or self.data._validates() or not folders:
+            result[_kind(self.data)] = self.images("val")
         for name, folder in folders.items():
             if name in result:
                 raise ValueError(f"tests must have different names, got {name!r} twice: say NAME=FOLDER")
@@ -186,8 +183,6 @@ class Measured:
         Raises:
             Missing: for a network of another method.
         """
-        import dataclasses
-
         models, keys = {}, {}
         for name, model in self.models.items():
             network = self.networks[name]

@@ -9,21 +9,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from texfilters.ssl._method import Batch
 from texfilters.ssl.views import Views
 
 _FROST = 5  # the authors take the first five of theirs
 
 
-def plain_views(sees: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """MoCo v2's random views without suppression, of uint8 squares `[B, 3, S, S]`, for what a network sees."""
+def plain_views(sees: Mapping[str, Any], device: torch.device) -> Callable[[Batch], Tensor]:
+    """MoCo v2's random views without suppression, of a batch, for what a network sees."""
     numbers: dict[str, Any] = {name: tuple(sees[name]) for name in ("mean", "std") if sees.get(name) is not None}
     views = Views(sees["size"], suppress=None, **numbers).to(device)
-
-    def view(images: Tensor) -> Tensor:
-        side = float(images.shape[-1])
-        return views(images, torch.full((len(images), 2), side, device=images.device))
-
-    return view
+    return lambda batch: views(batch[0], batch[2])
 
 
 def frost_pictures(folder: str) -> list[Tensor]:

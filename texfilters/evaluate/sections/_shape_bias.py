@@ -185,11 +185,7 @@ def _recorded(result: ShapeBias, interval: ShapeBiasInterval) -> dict[str, Any]:
         "confidence": interval.confidence,
         "counts": result.counts._asdict(),
         "by_category": {
-            name: {
-                "shape_bias": bias,
-                "interval": list(interval.by_class[name]),
-                **result.counts_by_class[name]._asdict(),
-            }
-            for name, bias in result.by_class.items()
+            name: {"shape_bias": bias, "interval": list(interval.by_class[name]), "counts": counts._asdict()}
+            for (name, bias), counts in zip(result.by_class.items(), result.counts_by_class.values(), strict=True)
         },
     }
