@@ -122,6 +122,17 @@ class TestSaliency:
         expected = nn.functional.avg_pool2d(images[:, :, 4:-4, 4:-4].float() / 255, 2)
         torch.testing.assert_close(_saliency._Seen(model(0), (images, None)).pixels, expected)
 
+    def test_what_is_padded_is_black(self):
+        images, _, _ = photos(2)
+
+        def padded(images, *_):
+            return nn.functional.pad(halved(images), (1, 1, 0, 0), value=0.3)
+
+        pixels = _saliency._Seen(model(0, prepare=padded), (images, None)).pixels
+        torch.testing.assert_close(pixels[..., 1:-1], _saliency._Seen(model(0), (images, None)).pixels)
+        assert not pixels[..., 0].any()
+        assert not pixels[..., -1].any()
+
     def test_sizes_of_squashed_images_reach_the_view(self):
         images, labels, _ = photos(2)
         sizes = torch.tensor([[30, 40], [50, 60]])
@@ -165,6 +176,9 @@ class TestSaliency:
         for wrong in (2, 4):
             with pytest.raises(ValueError, match=f"boxes must be one an image.* {wrong}"):
                 saliency({"a": model(0)}, given, boxes=[torch.tensor([[6.0, 8, 12, 16]])] * wrong)
+        alone = model(0, prepare=lambda images, *_: images.float() - images.float().mean((2, 3), keepdim=True))
+        with pytest.raises(ValueError, match="prepare must scale all images alike"):
+            saliency({"a": alone}, given, neurons=1)
         other = model(0, prepare=lambda images, *_: images.float() / 255)
         with pytest.raises(ValueError, match=r"one size .* \{'a': \(8, 8\), 'b': \(24, 24\)\}"):
             saliency({"a": model(0), "b": other}, given, neurons=1, shown=1)

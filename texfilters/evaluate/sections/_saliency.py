@@ -50,8 +50,9 @@ def saliency(
         batch_size: images of one backward pass.
 
     Raises:
-        ValueError: for no model or image, boxes of another number, models that see images of different sizes or that do
-            not tell the classes whose labels are to be explained, and as `grad_cam` and `gradient_saliency`.
+        ValueError: for no model or image, boxes of another number, models that see images of different sizes, that
+            scale each image by itself, or that do not tell the classes whose labels are to be explained, and as
+            `grad_cam` and `gradient_saliency`.
 
     Source: Selvaraju et al. 2017, arXiv:1610.02391; Simonyan et al. 2014, arXiv:1312.6034.
     """
@@ -165,6 +166,8 @@ class _Seen:
         self.views = model.prepare(images, *self._sizes)
         self._black = model.prepare(torch.zeros_like(images[:1]), *(size[:1] for size in self._sizes))
         self._span = model.prepare(torch.full_like(images[:1], 255), *(size[:1] for size in self._sizes)) - self._black
+        if not bool(self._span.any()):
+            raise ValueError("prepare must scale all images alike, got the same of black and of white")
         self.pixels = self._undone(self.views)
 
     def masks(self, boxes: Sequence[Tensor]) -> Tensor:
@@ -188,7 +191,8 @@ class _Seen:
         return self._undone(self._prepare(255 * inside[:, None].expand(-1, 3, -1, -1), *sizes)).mean(1) > 0.5
 
     def _undone(self, views: Tensor) -> Tensor:
-        return ((views - self._black) / self._span).float().clamp(0, 1)
+        # What is padded is of one value whatever the image.
+        return torch.where(self._span == 0, 0, (views - self._black) / self._span).float().clamp(0, 1)
 
 
 def _add(sums: dict[str, list[float]], maps: Tensor, masks: Tensor | None) -> None:
