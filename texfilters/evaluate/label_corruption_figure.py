@@ -77,7 +77,10 @@ def estimated_matrix(
     if len(names) != len(matrix):
         raise ValueError(f"classes must name all {len(matrix)} classes, got {len(names)} names")
     named = range(len(names)) if len(names) <= _NAMED else range(0)
-    figure = _figure((9.0, 4.4))
+    # A panel wide enough for its names, and as much more as the longest of them takes.
+    side = max(3.4, 0.2 * len(named))
+    length = 0.075 * max((len(name) for name in names[: len(named)]), default=0)
+    figure = _figure((2 * side + length + 1.6, side + 0.7 * length + 0.8))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, shares, heading in zip(panels, (matrix, estimate), ("drawn from", "estimated"), strict=True):
         drawn = axes.imshow(shares.detach().cpu().float().numpy(), cmap="Blues", vmin=0, vmax=1)
