@@ -11,26 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from texfilters.evaluate import Decisions, ShapeBias
-from texfilters.evaluate.report import plain
-from texfilters.evaluate.sections import shape_bias
+from texfilters.evaluate import Decisions, ShapeBias, shape_bias_from_answers, shape_bias_interval
 
 RESULT = Path(__file__).resolve().parent / "results" / "evaluate" / "shape_bias_published_alexnet.json"
 SOURCE = "AlexNet's answers of Geirhos et al. 2019 (arXiv:1811.12231), github.com/rgeirhos/texture-vs-shape, CC BY 4.0"
-_NAME = "AlexNet"
 
 
 def counted(answers: Path) -> dict[str, Any]:
-    record = plain(shape_bias({}, answers={_NAME: answers}).record)["observers"][_NAME]
+    found = shape_bias_from_answers(answers)
+    interval = shape_bias_interval(found)
     about = {"date": machine.date(), "commit": machine.commit(), "packages": machine.packages(["torch", "numpy"])}
-    return {"command": "python benchmarks/published_shape_bias.py ANSWERS.csv", "source": SOURCE, **about, **record}
+    return {
+        "command": "python benchmarks/published_shape_bias.py ANSWERS.csv",
+        "source": SOURCE,
+        **about,
+        "shape_bias": found.overall,
+        "interval": list(interval.overall),
+        "confidence": interval.confidence,
+        "counts": found.counts._asdict(),
+        "by_category": {name: counts._asdict() for name, counts in found.counts_by_class.items()},
+    }
 
 
 def bias(result: dict[str, Any]) -> ShapeBias:
     """That of a result."""
-    by_class = {
-        name: Decisions(each["shape"], each["texture"], each["other"]) for name, each in result["by_category"].items()
-    }
+    by_class = {name: Decisions(**counts) for name, counts in result["by_category"].items()}
     counts = Decisions(**result["counts"])
     return ShapeBias(counts.bias, {name: each.bias for name, each in by_class.items()}, counts, by_class)
 

@@ -191,8 +191,7 @@ class TestCurves:
         ]
         line = texture_figure.headline(curves)
         assert line == (
-            "With 50 % of the texture energy removed, diffusion (strong) keeps 81 % of the edge strength, "
-            "Gaussian blur 50 %"
+            "With 50 % of texture energy removed, diffusion (strong) keeps 81 % of edge strength, Gaussian blur 50 %"
         )
         figure = texture_figure.suppression_figure(curves, line)
         (axes,) = figure.axes

@@ -98,6 +98,16 @@ class TestLinearProbe:
         assert torch.equal(first.model.weight, second.model.weight)
         assert not torch.equal(first.model.weight, other.model.weight)
 
+    def test_features_with_gradients_are_left_alone(self):
+        x, y = blobs(64)
+        recipe = ProbeRecipe(lr=1.0, epochs=3, milestones=(), batch_size=16)
+        network = nn.Linear(12, 12)
+        probe = linear_probe(network(x), y, network(x), y, recipe)
+        assert network.weight.grad is None
+        with torch.no_grad():
+            rows = network(x)
+        assert torch.equal(probe.model.weight, linear_probe(rows, y, rows, y, recipe).model.weight)
+
     def test_it_trains_where_gradients_are_off(self):
         x, y = blobs(64, spread=0.2)
         with torch.no_grad():
@@ -133,6 +143,33 @@ class TestLinearProbe:
         expected = list(curves())
         with torch.device("meta"):
             assert list(curves()) == expected
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_a_default_dtype_changes_nothing(self, dtype):
+        x, y = blobs(30)
+        network, batches = Net(), [images(16)]
+        recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=7)
+
+        def results():
+            yield linear_probe(x, y, x, y, recipe).curve
+            yield probe_images(network, batches, batches, recipe, classes=2).curve
+            yield finetune(network, batches, batches, recipe, classes=2).curve
+            yield knn(x, y, x, k=5).tolist()
+
+        expected = list(results())
+        torch.set_default_dtype(dtype)
+        try:
+            found = list(results())
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found == expected
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_networks_of_other_dtypes_are_finetuned(self, dtype):
+        pictures, labels = images(32)
+        batches = [(pictures.to(dtype), labels)]
+        probe = finetune(Net().to(dtype), batches, batches, ProbeRecipe(lr=0.01, epochs=1, milestones=()), classes=2)
+        assert {parameter.dtype for parameter in probe.model.parameters()} == {dtype}
 
 
 class Net(nn.Module):
@@ -198,6 +235,7 @@ class TestFeatures:
                 r"\[B, D\] for 2 images, got shape \(2, 3, 4, 4\)",
             ),
             (lambda x: x[:1], [(torch.zeros(2, 3), torch.zeros(2))], r"for 2 images, got shape \(1, 3\)"),
+            (lambda x: (x, x), [(torch.zeros(2, 3), torch.zeros(2))], r"features \[B, D\] for 2 images, got tuple"),
             (lambda x: x, [], "at least one image, got none"),
             (lambda x: x / x, [(torch.tensor([[0.0], [1.0], [0.0]]), torch.zeros(3))], "for 2 of the 3 images"),
             (lambda x: x, [(torch.eye(2), torch.tensor([0.2, 1.7]))], "labels must be 2 integers, .* got float32"),

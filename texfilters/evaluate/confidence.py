@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from texfilters import _check
-from texfilters.evaluate._classification import class_labels, matrix
+from texfilters.evaluate._classification import class_labels, matrix, returned
 from texfilters.evaluate._training import evaluating
 from texfilters.evaluate.figures import _BLUE, _INK, _PALE, _figure, _plain, _titled
 from texfilters.evaluate.probes import _device
@@ -128,14 +128,15 @@ def network_answers(
     with evaluating(network):
         for batch in DeviceLoader(batches, device):
             logits = network(batch[0] if transform is None else transform(batch))
-            if logits.ndim != 2 or len(logits) != len(batch[1]):
+            returned("logits [B, C]", logits, batch[1])
+            classes = classes or logits.shape[1]
+            if logits.shape[1] != classes:
                 raise ValueError(
-                    f"network must return logits [B, C] for {len(batch[1])} images, got shape {tuple(logits.shape)}"
+                    f"network must return as many classes for every batch, got {classes} and {logits.shape[1]}"
                 )
-            classes = logits.shape[1]
             parts.append(_summary(logits.float().softmax(1)))
             labels.append(batch[1])
-    if not parts:
+    if not sum(map(len, labels)):
         raise ValueError("batches must hold at least one image, got none")
     joined = torch.cat(labels)
     result = _joined(parts, joined)
@@ -180,10 +181,15 @@ def calibration(given: NetworkAnswers, bins: int = 15) -> Calibration:
         given: the answers of a network.
         bins: their number M.
 
+    Raises:
+        ValueError: for no image, probabilities that are NaN or outside of [0, 1], no bin.
+
     Source: Guo et al. 2017, arXiv:1706.04599, section 2; 15 bins as there.
     """
     bins = _check.whole("bins", bins, least=1)
     top = given.top.double()
+    if not len(top) or not ((top >= 0) & (top <= 1 + 1e-2)).all():  # a softmax in half precision may exceed 1
+        raise ValueError("given must hold probabilities in [0, 1] of at least one image")
     # In float32, where a probability that is meant to be an edge is one. A sum may be rounded to above 1.
     place = ((given.top * bins).ceil() - 1).clamp(0, bins - 1).long()
     counts = torch.bincount(place, minlength=bins)

@@ -23,8 +23,8 @@ def headline(curves: Sequence[Curve], at: float = 0.5) -> str:
     if best is None or blur is None or math.isnan(blur.kept_at(at)):
         return ""
     return (
-        f"With {100 * at:.0f} % of the texture energy removed, {_called(best.name)} keeps "
-        f"{100 * best.kept_at(at):.0f} % of the edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
+        f"With {100 * at:.0f} % of texture energy removed, {_called(best.name)} keeps "
+        f"{100 * best.kept_at(at):.0f} % of edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
     )
 
 

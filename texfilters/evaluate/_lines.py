@@ -1,0 +1,48 @@
+"""Lines of several networks in one picture: how they are told apart, and where their names go."""
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from texfilters.evaluate.figures import _COLORS, _INK, _MARKERS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_EM = 0.083  # inches of a letter of 10 points, on the wide side
+
+
+def styles(count: int) -> list[dict[str, Any]]:
+    """Color and marker of each line, no two alike up to 90."""
+    markers = _MARKERS[:9]  # shares no divisor with the ten colors
+    return [{"color": _COLORS[i % len(_COLORS)], "marker": markers[i % len(markers)]} for i in range(count)]
+
+
+def below(figure: "Figure") -> None:
+    """Put one legend of the lines of all panels, each name once, under them; the figure grows by its height."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(str(label), handle)
+    width, height = figure.get_size_inches()
+    letters = max(4, math.floor((width - 0.7) / (0.9 * _EM)))
+    names = [wrapped(name, letters) for name in handles]
+    longest = max(len(line) for name in names for line in name.splitlines())
+    columns = max(1, min(len(names), math.floor(width / (0.6 + 0.9 * _EM * longest))))
+    rows = -(-len(names) // columns)
+    lines = rows * max(name.count("\n") + 1 for name in names)
+    figure.set_size_inches(width, height + 0.2 * lines + 0.05)
+    figure.legend(list(handles.values()), names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
+
+
+def titled(figure: "Figure", title: str) -> None:
+    """A title at the left, on as many lines as it needs; the figure grows by those after the first."""
+    width, height = figure.get_size_inches()
+    lines = wrapped(title, math.floor((width - 0.1) / _EM))
+    figure.set_size_inches(width, height + 0.18 * lines.count("\n"))
+    figure.suptitle(lines, fontsize=10, color=_INK, x=0.01, ha="left")
+
+
+def wrapped(words: str, letters: int) -> str:
+    """On lines of at most as many letters."""
+    return textwrap.fill(words, letters)
