@@ -7,9 +7,7 @@ DATA holds cifar10/train/<class>/, cifar10/val/<class>/ and pacs/<domain>/<class
 that runs add up over time. Each result goes to benchmarks/results/ssl/ with its commands, seed, curve and accuracies.
 """
 
-import argparse
 import csv
-import fnmatch
 import json
 import subprocess
 import sys
@@ -19,19 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import machine
+import study_runner
 from pretraining_studies import STUDIES, Cell, cells
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "ssl"
-PACKAGES = ["torch", "torchvision", "lightning", "kornia", "numpy"]
 
 
 def run(cell: Cell, data: Path, epochs: int, logs: Path) -> dict[str, Any]:
     """Train and probe one cell; what was found."""
-    about = described()  # of the code that runs, not of what is committed meanwhile
+    about = study_runner.described()  # of the code that runs, not of what is committed meanwhile
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         seconds = _call(cell.pretraining(data, out, epochs), logs / f"{cell.name}.log")
@@ -69,15 +63,6 @@ def curve_of(metrics: Path) -> list[dict[str, float]]:
     return [{"epoch": epoch} | values for epoch, values in sorted(epochs.items()) if values]
 
 
-def described() -> dict[str, Any]:
-    if torch.cuda.is_available():
-        device = {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
-    else:
-        device = {"cpu": machine.cpu(), "cores": machine.cores()}
-    about = {"date": machine.date(), "commit": machine.commit(), "packages": machine.packages(PACKAGES)}
-    return about | device
-
-
 def _call(command: list[str], log: Path) -> float:
     begun = time.perf_counter()
     with log.open("w") as output:
@@ -87,38 +72,26 @@ def _call(command: list[str], log: Path) -> float:
     return time.perf_counter() - begun
 
 
+def _told(result: dict[str, Any]) -> str:
+    return f"{result['accuracies']}, {result['training_seconds']} s"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--study", choices=list(STUDIES), required=True)
-    parser.add_argument("--cells", default="*", help="which of its cells, a pattern such as 'plain_seed*'")
-    parser.add_argument("--epochs", type=int, help="other than the study's")
-    parser.add_argument("--at-once", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser = study_runner.parser(__doc__, list(STUDIES), study_runner.RESULTS / "ssl", "plain_seed*")
     parser.add_argument("--logs", type=Path, help="a folder for what the commands print; by default a temporary one")
-    given = parser.parse_args()
-    study = STUDIES[given.study]
-    if study.needs_gpu and not torch.cuda.is_available():
-        parser.error(f"study {given.study} takes hours without a GPU, and there is none")
+    given = study_runner.parsed(parser, STUDIES)
     logs = given.logs or Path(tempfile.mkdtemp())
-    for folder in (logs, given.results):
-        folder.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
 
-    def one(cell: Cell) -> bool:
-        try:
-            result = run(cell, given.data.resolve(), given.epochs or study.epochs, logs)
-        except (RuntimeError, OSError, StopIteration) as error:  # the others go on
-            print(f"{cell.name}: {error}", flush=True)
-            return False
-        (given.results / f"{cell.name}.json").write_text(machine.as_json(result))
-        print(f"{cell.name}: {result['accuracies']}, {result['training_seconds']} s", flush=True)
-        return True
+    def one(cell: Cell, epochs: int) -> dict[str, Any]:
+        return run(cell, given.data.resolve(), epochs, logs)
 
-    wanted = [c for c in cells() if c.study == given.study and fnmatch.fnmatch(c.name, f"{given.study}_{given.cells}")]
-    missing = [c for c in wanted if not (given.results / f"{c.name}.json").exists()]
-    print(f"{len(wanted)} cells, {len(missing)} to do", flush=True)
-    with ThreadPoolExecutor(given.at_once) as pool:
-        sys.exit(not all(list(pool.map(one, missing))))
+    own = [cell for cell in cells() if cell.study == given.study]
+    missing = study_runner.missing(study_runner.chosen(own, f"{given.study}_{given.cells}"), given.results)
+    with ThreadPoolExecutor(given.at_once) as pool:  # threads: each run is a command of its own
+        epochs = given.epochs or STUDIES[given.study].epochs
+        done = study_runner.run_all(pool, one, missing, epochs, given.results, _told)
+    sys.exit(not done)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Training and test images may differ in kind: --data.domains '[photo]' --data.val
 tests on sketches; --test_data is another data set with the same classes.
 
 Results go to --out as METHOD.json, METHOD.csv (accuracy by class), METHOD-confusion.csv and .png and, for what is
-trained, METHOD-curve.csv and .png and METHOD.pth, its weights.
+trained, METHOD-curve.csv and .png and METHOD.pth, its weights, which evaluate.py --classifier reads.
 """
 
 import csv
@@ -31,10 +31,11 @@ from tqdm import tqdm
 import texfilters
 from texfilters import evaluate
 from texfilters.evaluate import Classification, Epoch, Probe, ProbeRecipe, figures
-from texfilters.ssl import Backbone, load_backbone
-from texfilters.ssl._checkpoint import KEY, read
+from texfilters.ssl import Backbone
 from texfilters.ssl._command_line import Formatter, ToldInALine
 from texfilters.ssl._evaluation import centered, cropped, shuffled
+from texfilters.ssl._networks import Computing, Seen, drawn, pretrained, untrained
+from texfilters.ssl.classifier import probe_file
 from texfilters.ssl.data import ImageData
 
 RECIPES = {"moco": evaluate.MOCO, "nonsemantic": evaluate.NONSEMANTIC, "geirhos": evaluate.FINETUNE}
@@ -91,8 +92,8 @@ def arguments() -> ArgumentParser:
     return parser
 
 
-def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | None]:
-    """The record of a measurement, the answers, and what was trained for them."""
+def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | None, dict[str, Any] | None]:
+    """The record of a measurement, the answers, what was trained for them, and how it is written."""
     data, tests = given.data, given.data if given.test_data is None else given.test_data
     if list(tests.classes) != list(data.classes):
         raise ValueError(f"test_data must have the classes of data, {list(data.classes)}, got {list(tests.classes)}")
@@ -103,7 +104,8 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | N
     normalization = views.get("mean"), views.get("std")
     size = given.size or views.get("size") or (32 if given.small_images or given.method == "pixels" else 224)
     center = centered(size, *normalization, given.share)
-    network = _Computing(network, given.precision).to(device)
+    weights: dict[str, Any] | None = None
+    backbone, network = network, Computing(network, given.precision).to(device)
     train, test, classes = data.labeled("train"), tests.labeled(given.test_split), len(data.classes)
 
     def measured(batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
@@ -132,6 +134,8 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | N
             common |= {"transform": cropped(size, *normalization), "test_transform": center, "device": device}
             result = trains(network, batches, test, recipe, **common)
         outcome = result.test
+        view = Seen(size, given.share, *normalization)
+        weights = probe_file(given.method, result.model, backbone, view, data.classes, standardized=given.standardize)
     by_class = [None if math.isnan(accuracy) else accuracy for accuracy in outcome.by_class.tolist()]
     record = {
         "method": given.method,
@@ -149,46 +153,25 @@ def measure(given: Namespace) -> tuple[dict[str, Any], Classification, Probe | N
         "precision": given.precision,
         "versions": {"texfilters": texfilters.__version__, "torch": torch.__version__},
     }
-    return record, outcome, result
+    return record, outcome, result, weights
 
 
 def _network(given: Namespace) -> tuple[Backbone, dict[str, Any]]:
     """The network to measure, and what is known of it."""
     if (given.checkpoint is None) == (given.backbone is None):
         raise ValueError("one of --checkpoint and --backbone must be given, or --method pixels")
-    about: dict[str, Any] = {}
-    built = {"name": given.backbone, "small_images": given.small_images}
     if given.checkpoint is not None:
         if given.small_images:
             raise ValueError("--small_images is for --backbone: a checkpoint says what its stem is")
-        about = read(given.checkpoint)[KEY] | {"checkpoint": given.checkpoint}
-        # Its normalization in parts of the batch is of pretraining alone.
-        built = {key: about["backbone"][key] for key in ("name", "small_images")}
-        if not given.random_init:
-            backbone = Backbone(**built)
-            backbone.load_state_dict(load_backbone(given.checkpoint).state_dict())
-            return backbone.eval(), about
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(given.seed)
-        return Backbone(**built).eval(), about | {"backbone": built, "random_init": True}
+        return untrained(given.checkpoint, given.seed) if given.random_init else pretrained(given.checkpoint)
+    built = {"name": given.backbone, "small_images": given.small_images}
+    return drawn(built, given.seed), {"backbone": built, "random_init": True}
 
 
 def _recipe(given: Namespace) -> ProbeRecipe:
     name = given.recipe or ("geirhos" if given.method == "finetune" else "moco")
     own = {key: given[key] for key in ("lr", "epochs", "milestones", "batch_size") if given[key] is not None}
     return replace(RECIPES[name], **own)
-
-
-class _Computing(nn.Module):
-    """A network in another precision; what it gives is float32."""
-
-    def __init__(self, network: nn.Module, precision: str) -> None:
-        super().__init__()
-        self.network, self.reduced = network, precision == "bfloat16"
-
-    def forward(self, images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.reduced):
-            return self.network(images).float()
 
 
 class _Progress:
@@ -205,7 +188,9 @@ class _Progress:
         print(f"{line:80}", end=end, file=sys.stderr, flush=True)
 
 
-def write(out: Path, record: dict[str, Any], outcome: Classification, result: Probe | None) -> None:
+def write(
+    out: Path, record: dict[str, Any], outcome: Classification, result: Probe | None, weights: dict[str, Any] | None
+) -> None:
     method, classes = record["method"], list(record["by_class"])
     title = f"{method}: {outcome.accuracy:.2%} of {len(outcome.answers)} test images"
     counts = outcome.confusion.sum(1).tolist()
@@ -220,16 +205,9 @@ def write(out: Path, record: dict[str, Any], outcome: Classification, result: Pr
         epochs = [[i, *epoch] for i, epoch in enumerate(result.curve, start=1)]
         _write_table(out / f"{method}-curve.csv", ["epoch", *Epoch._fields], epochs)
         figures.save(figures.training_curve(result.curve, title), out / f"{method}-curve.png")
-        torch.save(_weights(result.model) | {"classes": classes}, out / f"{method}.pth")
+        torch.save(weights, out / f"{method}.pth")
     # Last: where it is, all the others are.
     (out / f"{method}.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
-
-
-def _weights(model: nn.Module) -> dict[str, Any]:
-    if isinstance(model, nn.Sequential):
-        network, classifier = model
-        return {"backbone": network.network.state_dict(), "classifier": classifier.state_dict()}
-    return {"classifier": model.state_dict()}
 
 
 def _write_table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
@@ -251,11 +229,11 @@ def main(args: list[str] | None = None) -> None:
     try:
         figures.ready()
         out.mkdir(parents=True, exist_ok=True)
-        record, outcome, result = measure(given)
+        record, outcome, result, weights = measure(given)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         sys.exit(f"probe.py: error: {error}")
     record["data"] = {key: config[key].as_dict() for key in ("data", "test_data") if config[key] is not None}
-    write(out, record, outcome, result)
+    write(out, record, outcome, result, weights)
     print(
         f"{record['method']}: {outcome.accuracy:.2%} (chance {record['chance']:.2%}) of {record['test_images']} images"
     )

@@ -16,6 +16,7 @@ sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests" / "ssl")]
 
 import machine  # noqa: E402
 import pretraining_runs  # noqa: E402
+import study_runner  # noqa: E402
 import tables_studies  # noqa: E402
 from command_lines import parsed  # noqa: E402
 from pretraining_studies import STUDIES, Cell, cells  # noqa: E402
@@ -110,7 +111,7 @@ def main(tmp_path, monkeypatch):
         return {"accuracies": {"test knn": 0.5}, "training_seconds": 1.0}
 
     monkeypatch.setattr(pretraining_runs, "run", run)
-    monkeypatch.setattr(pretraining_runs.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(study_runner.torch.cuda, "is_available", lambda: False)
 
     def call(*options):
         trained.clear()
@@ -128,7 +129,7 @@ class TestRuns:
         epochs = STUDIES["trial"].epochs
         code, trained = main("--study", "trial")
         assert (code, trained) == (1, [("trial_plain_seed0", epochs), ("trial_suppressed_seed0", epochs)])
-        assert "trial_plain_seed0: ended with 1" in capsys.readouterr().out
+        assert "trial_plain_seed0: RuntimeError: ended with 1" in capsys.readouterr().out
         written = tmp_path / "results" / "trial_suppressed_seed0.json"
         assert json.loads(written.read_text())["accuracies"] == {"test knn": 0.5}
         assert list(written.parent.iterdir()) == [written]

@@ -1,6 +1,7 @@
 """Names of cue-conflict images, folders of them, and what a network answers to those."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ NAMES = list(SIXTEEN_CATEGORIES)
         ("0001_s5n_dnn_0_airplane_00_truck10-knife3.png", ("truck", "knife")),
         ("some/boat8/cat9-dog10.jpg", ("cat", "dog")),
         ("cat9-dog10", ("cat", "dog")),
+        (r"C:\some_where\cat9-dog10.png", ("cat", "dog")),
         ("mp3player12-cat1.png", ("mp3player", "cat")),
     ],
 )
@@ -111,6 +113,28 @@ def test_a_bad_folder_is_named(folder):
     (folder / "aeroplane5-dog5.png").rename(folder / "picture.png")
     with pytest.raises(ValueError, match=r"shapeN-textureM.*picture.png"):
         CueConflict(folder)
+
+
+def test_an_image_that_is_there_twice_is_named(folder):
+    (folder / "copy").mkdir()
+    (folder / "cat" / "cat1-dog1.png").rename(folder / "copy" / "cat2-dog1.png")
+    with pytest.raises(ValueError, match=r"each image once, got cat2-dog1 twice: .*cat2-dog1.png and .*cat2-dog1.png"):
+        CueConflict(folder)
+
+
+def test_images_of_other_sizes_are_named(folder):
+    Image.new("RGB", (9, 9)).save(folder / "cat8-dog8.png")
+    with pytest.raises(ValueError, match=r"images must be of one size, got 5 x 6 and 9 x 9, .*cat8-dog8.png"):
+        answers_on_folder(class_in_red, folder, transform=lambda images: images)
+    pickle.dumps(CueConflict(folder).stacked)  # for workers that are spawned
+    # One by one they need not be.
+    assert len(answers_on_folder(class_in_red, folder, transform=lambda images: images, batch_size=1).images) == 7
+
+
+def test_nothing_is_drawn_from_the_default_generator(folder):
+    before = torch.get_rng_state()
+    answers_on_folder(class_in_red, folder, transform=lambda images: images)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_nan_logits_on_a_folder_are_an_error(folder):

@@ -140,6 +140,22 @@ def test_no_probability_at_all_is_no_answer():
     assert shape_bias(logits, ["oven"], ["car"], logits=True).counts == (1, 0, 0)
 
 
+@pytest.mark.parametrize("scale", [1, 1e5, 1e300])
+def test_logits_of_any_size(scale):
+    # float64: beyond float32 at 1e300, and beyond its digits at 1e5.
+    logits = torch.zeros(2, 16, dtype=torch.float64)
+    logits[0, 3], logits[1, 5] = scale, -scale
+    expected = np.exp(logits.numpy() - logits.numpy().max(1, keepdims=True))
+    expected /= expected.sum(1, keepdims=True)
+    found = category_probabilities(logits, NAMES, logits=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.max() <= 1
+    offset = 1e4 + torch.randn(20, 16)
+    torch.testing.assert_close(
+        category_probabilities(offset, NAMES, logits=True), offset.double().softmax(1), rtol=1e-6, atol=0
+    )
+
+
 def test_no_decision_is_nan_and_one_sided_ones_are_not():
     eye = torch.eye(16)
     nothing = shape_bias(eye[[3, 3]], [0, 1], [1, 0])
@@ -225,6 +241,44 @@ def test_a_table_lacks_what_it_needs(tmp_path):
         read_answers(table(tmp_path / "empty.csv", []))
     with pytest.raises(ValueError, match="got none in"):
         read_answers(table(tmp_path / "other.csv", rows), ["zebra"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "object_response,imagename\ncat,cat1-dog2.png\n",
+        '"","object_response","imagename"\r\n"1","cat","x_cat1-dog2.png"\r\n\r\n',
+        "\ufeffobject_response, imagename\n cat , cat1-dog2.png \n",
+        "object_response,imagename\ncat,C:\\my_stimuli\\1\\cat1-dog2.png\n",
+        "object_response,imagename\ncat,D:\\cat1-dog2.png\n",
+        "object_response,imagename,object_response_2\ncat,stimuli/cat1-dog2.PNG,dog,more\n",
+    ],
+)
+def test_tables_as_programs_write_them(tmp_path, text):
+    (tmp_path / "answers.csv").write_bytes(text.encode())
+    answers = read_answers(tmp_path / "answers.csv")
+    assert answers.images == ("cat1-dog2",)
+    assert [NAMES[int(x)] for x in (answers.answers, answers.shapes, answers.textures)] == ["cat", "cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"object_response,imagename\ncaf\xe9,cat1-dog2.png\n", b'object_response\n"' + b"c" * 200_000 + b'"\n']
+)
+def test_what_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "answers.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"table must .*: .*answers.csv"):
+        read_answers(tmp_path / "answers.csv")
+
+
+def test_a_default_device_changes_nothing(tmp_path):
+    path = table(tmp_path / "answers.csv", answer_rows(answered()))
+    eye = torch.eye(16)
+    with torch.device("meta"):
+        answers = read_answers(path)
+        assert answers.shapes.device == answers.answers.device == answers.textures.device == torch.device("cpu")
+        assert shape_bias_from_answers(path).counts == PUBLISHED
+        assert error_consistency_from_answers(path, path).kappa == 1
+        assert shape_bias(eye[[0, 0]], [0, 1], [1, 0]).counts == (1, 1, 0)
 
 
 def test_no_answer_counts_as_neither(tmp_path):

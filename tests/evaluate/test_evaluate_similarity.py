@@ -59,6 +59,13 @@ class TestSimilarity:
         assert math.isnan(got.other.mean)
         assert math.isnan(got.other.deviation)
 
+    @pytest.mark.parametrize("scale", [1e-30, 1e-13, 1e30])
+    def test_only_directions_count(self, scale):
+        query, positive, negative = embeddings()
+        expected, got = similarity(query, positive, negative), similarity(query * scale, positive, negative * scale)
+        for kind in ("positive", "other", "negative"):
+            assert getattr(got, kind).mean == pytest.approx(getattr(expected, kind).mean, abs=1e-6)
+
     def test_bad_input(self):
         query, positive, negative = embeddings()
         with pytest.raises(ValueError, match=r"positive must have .*\(40, 16\).*got \(39, 16\)"):
@@ -69,6 +76,8 @@ class TestSimilarity:
             similarity(query * math.nan, positive, negative)
         with pytest.raises(ValueError, match="negative must be finite, got NaN or infinity for 80"):
             similarity(query, positive, negative / 0)
+        with pytest.raises(ValueError, match="query must not be zero, is for 1 of the 40 images"):
+            similarity(torch.cat((query[:1] * 0, query[1:])), positive, negative)
         with pytest.raises(ValueError, match="bins must be at least 1"):
             similarity(query, positive, negative, bins=0)
 
@@ -118,6 +127,8 @@ class TestHistograms:
         figure = similarity_figure({"before": got, "after": got})
         assert [axes.get_title(loc="left") for axes in figure.axes] == ["before", "after"]
         save(figure, tmp_path / "similarity.svg")
-        assert f"patch negative, mean {got.negative.mean:.3f}" in (tmp_path / "similarity.svg").read_text()
+        labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+        assert labels[2] == f"patch negative\nmean {got.negative.mean:.3f}"
+        assert f"mean {got.negative.mean:.3f}" in (tmp_path / "similarity.svg").read_text()
         with pytest.raises(ValueError, match="at least one model"):
             similarity_figure({})

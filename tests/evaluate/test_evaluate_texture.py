@@ -8,6 +8,7 @@ from PIL import Image
 import texfilters
 from texfilters.evaluate import texture
 from texfilters.evaluate.texture import (
+    BLUR,
     FILTERS,
     Curve,
     Strengths,
@@ -145,7 +146,7 @@ class TestCurves:
             if name != "cartoon":  # which draws lines
                 assert min(np.diff(curve.removed)) > -0.01, name
                 assert curve.removed[-1] > 0.9, name
-        diffusion, blur = curves["diffusion, kappa 20"], curves["Gaussian blur"]
+        diffusion, blur = curves["diffusion, exponential"], curves[BLUR]
         assert diffusion.kept_at(0.9) > 0.95 > 0.6 > blur.kept_at(0.9)
 
     def test_between_two_strengths(self):
@@ -155,6 +156,19 @@ class TestCurves:
         assert Curve("", "c", (1, 2), (0.6, 0.4), (0.5, 0.3), 1).kept_at(0.5) == pytest.approx(0.4)
         assert np.isnan(curve.kept_at(0.1))
         assert np.isnan(curve.kept_at(0.7))
+
+    def test_between_two_strengths_of_each_image(self):
+        pairs = [drawn(noise=noise) for noise in (4, 20)]
+        blur = Strengths(texfilters.gaussian_blur, "sigma", (0.5, 0.8))
+        (both,) = suppression_curves(pairs, {BLUR: blur}, batch_size=1)
+        alone = [suppression_curves([pair], {BLUR: blur})[0] for pair in pairs]
+        at = both.removed[0] + 0.01
+        expected = [curve.kept_at(at) for curve in alone]
+        assert len(set(expected)) == 2
+        np.testing.assert_array_equal(both.kept_at_by_image(at), expected)
+        assert both.kept_at_by_image(0.999).isnan().all()
+        with pytest.raises(ValueError, match="the curve of c must hold the values of each image, got its means alone"):
+            Curve("c", "sigma", (1, 2), (0.2, 0.6), (0.9, 0.5), 1).kept_at_by_image(0.3)
 
     def test_bad_input(self):
         image, boundary = drawn()
@@ -170,23 +184,45 @@ class TestCurves:
         from texfilters.evaluate import figures, texture_figure
 
         curves = [
-            Curve("diffusion", "niter", (1, 2), (0.2, 0.6), (0.9, 0.7), 3),
-            Curve("blur", "sigma", (1, 2), (0.3, 0.7), (0.6, 0.4), 3),
+            Curve("diffusion, weak", "niter", (1, 2), (0.2, 0.6), (0.9, 0.7), 3, "kappa 20"),
+            Curve("diffusion, strong", "niter", (1, 2), (0.2, 0.6), (0.96, 0.76), 3, "kappa 20"),
+            Curve(BLUR, "sigma", (1, 2), (0.3, 0.7), (0.6, 0.4), 3),
             Curve("cartoon", "c", (9, 5), (0.1, -0.4), (1, 1), 3),
         ]
-        figure = texture_figure.suppression_figure(curves)
+        line = texture_figure.headline(curves)
+        assert line == (
+            "With 50 % of texture energy removed, diffusion (strong) keeps 81 % of edge strength, Gaussian blur 50 %"
+        )
+        figure = texture_figure.suppression_figure(curves, line)
         (axes,) = figure.axes
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
         assert labels == [
-            "diffusion: 75 %\nniter 1 to 2", "blur: 50 %\nsigma 1 to 2", "cartoon: not covered\nc 9 to 5",
+            "diffusion, strong: 81 %\nniter 1 to 2, kappa 20", "diffusion, weak: 75 %\nniter 1 to 2, kappa 20",
+            "Gaussian blur: 50 %\nsigma 1 to 2", "cartoon: not covered\nc 9 to 5",
         ]  # fmt: skip
-        np.testing.assert_allclose(axes.lines[0].get_xydata(), [[20, 90], [60, 70]])
-        np.testing.assert_allclose(axes.lines[2].get_xydata(), [[10, 100]])
+        np.testing.assert_allclose(axes.lines[0].get_xydata(), [[20, 96], [60, 76]])
+        np.testing.assert_allclose(axes.lines[3].get_xydata(), [[10, 100]])
+        widths = [line.get_linewidth() for line in axes.lines[:4]]
+        assert widths[0] == widths[2] > widths[1] == widths[3]
+        assert "+31.0" in [text.get_text() for text in axes.texts]
         assert "strengths that add energy are left out" in figure.get_supxlabel()
         figures.save(figure, tmp_path / "curves.png")
         assert (tmp_path / "curves.png").stat().st_size > 5000
         with pytest.raises(ValueError, match="at least one curve, got none"):
             texture_figure.suppression_figure([])
+
+    def test_the_picture_claims_nothing_where_blur_wins_or_is_not_there(self):
+        pytest.importorskip("matplotlib", reason="needs matplotlib")
+        from texfilters.evaluate import texture_figure
+
+        worse = Curve("diffusion", "niter", (1, 2), (0.2, 0.6), (0.5, 0.3), 1)
+        blur = Curve(BLUR, "sigma", (1, 2), (0.3, 0.7), (0.6, 0.4), 1)
+        assert "diffusion keeps 35 %" in texture_figure.headline([worse, blur])
+        assert texture_figure.headline([worse]) == texture_figure.headline([blur]) == ""
+        assert texture_figure.headline([worse, blur], 0.25) == ""
+        for curves in ([worse, blur], [worse], [blur]):
+            (axes,) = texture_figure.suppression_figure(curves).axes
+            assert [text.get_text() for text in axes.texts] == ["better"]
 
     def test_examples_at_like_amounts(self):
         pytest.importorskip("matplotlib", reason="needs matplotlib")
@@ -205,7 +241,7 @@ class TestCurves:
             assert f"{100 * found[best].kept.item():.0f} % kept" in label
             shown = np.array(axes.get_images()[0].get_array())
             np.testing.assert_array_equal(shown, filtered[best][0, :, 4:20, 8:40].movedim(0, -1))
-        with pytest.raises(ValueError, match=r"names must be one of 'diffusion, kappa 20', .* got 'blur'"):
+        with pytest.raises(ValueError, match=r"names must be one of 'diffusion, exponential', .* got 'blur'"):
             texture_figure.suppression_examples(image, boundary, names=["blur"])
 
 
@@ -309,10 +345,13 @@ class TestRobustKappa:
         edges = np.array(figure.axes[1].get_images()[0].get_array())
         np.testing.assert_array_equal(edges == 0, norm(luma(image.numpy().astype(float))) > value)
         assert figure.axes[3].get_title() == f"kappa {value:.3g} grey levels"
-        figures.save(figure, tmp_path / "kappa.png")
-        assert (tmp_path / "kappa.png").stat().st_size > 5000
+        for name in ("kappa.png", "kappa.jpg", "kappa.svg"):
+            figures.save(figure, tmp_path / name)
+            assert (tmp_path / name).stat().st_size > 5000
         with pytest.raises(ValueError, match="image must have shape"):
             texture_figure.kappa_figure(image[None])
+        flat = torch.full_like(image, 3)
+        assert texture_figure.kappa_figure(flat, least=2.0).axes[3].get_title() == "kappa 2 grey levels"
 
 
 @pytest.mark.cuda

@@ -4,8 +4,6 @@ import functools
 import shlex
 from unittest import mock
 
-import jsonargparse
-
 from probe_cases import ROOT, script
 from texfilters.ssl._command_line import ToldInALine
 
@@ -19,7 +17,7 @@ def parsed(command):
     words = shlex.split(command, comments=True) if isinstance(command, str) else list(command)
     program, *arguments = words[1:] if words[0] == "python" else words
     at_root = [argument.replace("ssl/configs/", f"{ROOT}/ssl/configs/") for argument in arguments]
-    with _modules_listed_once(), mock.patch.object(ToldInALine, "error", _raised):
+    with mock.patch.object(ToldInALine, "error", _raised):
         return PARSERS[program](at_root)
 
 
@@ -43,18 +41,9 @@ def _raised(parser, message, ex=None):
     raise ValueError(message)
 
 
-@functools.cache
-def _listed():
-    return functools.lru_cache(jsonargparse._typehints.get_all_subclass_paths)
-
-
-def _modules_listed_once():
-    """jsonargparse looks for the name "mixture" among all modules of torch, a hundred times in a parse."""
-    return mock.patch.object(jsonargparse._typehints, "get_all_subclass_paths", _listed())
-
-
 PARSERS = {
     "ssl/pretrain.py": _pretrain,
     "ssl/probe.py": functools.partial(_other, "probe"),
     "ssl/export.py": functools.partial(_other, "export"),
+    "ssl/evaluate.py": functools.partial(_other, "evaluate"),
 }

@@ -218,6 +218,14 @@ def test_validation_is_of_puzzles_in_which_nothing_is_diffused(monkeypatch):
     assert likeness.amax(-1).min() > 0.99 * 63  # nothing is diffused
 
 
+def test_validation_reads_nothing_back_from_the_device(monkeypatch):
+    method = Jigsaw("resnet18", **SMALL).eval()
+    puzzles = batch(torch.randint(256, (4, 3, 34, 34), dtype=torch.uint8))
+    for name in ("tolist", "item", "numpy", "cpu"):
+        monkeypatch.setattr(torch.Tensor, name, lambda *_, name=name: pytest.fail(f"{name}() waits for the device"))
+    method.validation_step(puzzles, 0)
+
+
 def test_the_trunk_is_shared_and_sees_no_context():
     method = Jigsaw("resnet18", **SMALL, views=Plain()).eval()
     tiles = torch.randn(2, 9, 3, 8, 8)
@@ -294,8 +302,9 @@ def test_settings_are_what_a_checkpoint_must_agree_in():
     ("given", "message"),
     [
         ({"tile": 11, "cell": 10}, "tile must be at most as large as its cell of 10 pixels, got 11"),
-        ({"permutations": 362_881}, "count must be at most 362880, all permutations of 9, got 362881"),
-        ({"permutations": 25, "grid": 2}, "count must be at most 24, all permutations of 4, got 25"),
+        ({"permutations": 362_881}, "number of permutations must be at most 362880, all of 9 tiles, got 362881"),
+        ({"permutations": 25, "grid": 2}, "number of permutations must be at most 24, all of 4 tiles, got 25"),
+        ({"permutations": 0}, "number of permutations must be at least 1, got 0"),
         ({"grid": 4}, "grid must be one of 2, 3, got 4"),
         ({"jitter": -1}, "jitter must be at least 0, got -1"),
         ({"tile": 1}, "tile must be at least 2, got 1"),
@@ -332,11 +341,13 @@ def test_on_a_gpu_nothing_waits_and_tiles_are_those_of_the_cpu(suppress_tiles):
     torch.testing.assert_close(found, normalized(plain), atol=2e-3, rtol=1e-3)
     there = Batch(*(tensor.cuda() for tensor in here))
     method.loss(there).backward()
+    method.validation_step(there, 0)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         loss = method.loss(there)
         loss.backward()
+        method.validation_step(there, 0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert loss.isfinite()

@@ -89,6 +89,20 @@ class TestNearestNeighbors:
         train, labels = blobs(10)
         assert knn(train, labels, torch.zeros(1, 12), k=10).sum().item() == pytest.approx(1)
 
+    @pytest.mark.parametrize("scale", [1e-36, 1e-30, 1e-13, 1e15, 1e30, 1e37])
+    def test_only_directions_count(self, scale):
+        # Squares of these do not fit into float32.
+        train, labels = blobs(40)
+        tested, _ = blobs(9, seed=1)
+        expected = knn(train, labels, tested, k=5)
+        votes = knn(train * scale, labels, tested / 8 * scale, k=5)
+        np.testing.assert_allclose(votes.numpy(), expected.numpy(), atol=1e-5)
+
+    def test_float64_beyond_float32(self):
+        train, labels = blobs(40)
+        votes = knn(train.double() * 1e300, labels, train.double() * 1e-300, k=5)
+        np.testing.assert_allclose(votes.numpy(), knn(train, labels, train, k=5).numpy(), atol=1e-5)
+
     def test_half_precision_features_and_autocast_are_computed_in_float32(self):
         train, labels = blobs(50)
         train = train.bfloat16()
@@ -126,6 +140,13 @@ class TestClassification:
         assert result.by_class[:2].tolist() == [pytest.approx(1 / 3), 0]
         assert result.by_class[2].isnan()
         assert result.balanced_accuracy == pytest.approx(1 / 6)
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+    def test_labels_of_any_integers(self, dtype):
+        scores, labels = torch.randn(50, 120), torch.randint(120, (50,))
+        expected, result = classification(scores, labels), classification(scores, labels.to(dtype))
+        assert torch.equal(result.confusion, expected.confusion)
+        assert (result.accuracy, result.top5) == (expected.accuracy, expected.top5)
 
     def test_equal_scores_are_no_help(self):
         # The lowest class is the answer, and five of ten classes are the first five.

@@ -103,13 +103,13 @@ def test_four_tiles(count, least):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"count must be at most 362880, all permutations of 9, got 362881"):
+    with pytest.raises(ValueError, match=r"number of permutations must be at most 362880, all of 9 tiles, got 362881"):
         permutations(362_881)
-    with pytest.raises(ValueError, match=r"count must be at most 24, all permutations of 4, got 1000"):
+    with pytest.raises(ValueError, match=r"number of permutations must be at most 24, all of 4 tiles, got 1000"):
         permutations(1000, 4)
     with pytest.raises(ValueError, match=r"tiles must be one of 4, 9, got 16"):
         permutations(10, 16)
-    with pytest.raises(ValueError, match=r"count must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"number of permutations must be at least 1, got 0"):
         permutations(0)
-    with pytest.raises(TypeError, match=r"count must be a whole number, got str"):
+    with pytest.raises(TypeError, match=r"number of permutations must be a whole number, got str"):
         permutations("all")

@@ -81,6 +81,13 @@ class TestLinearProbe:
             plain.model(x), plain.model((x - x.mean(0)) / x.std(0, correction=0) * x.std(0, correction=0) + x.mean(0))
         )
 
+    def test_a_feature_that_only_rounding_varies_is_a_constant(self):
+        x, y = torch.full((200, 1), 0.1), torch.arange(200) % 4
+        x[::2] = x[::2].nextafter(torch.ones(()))
+        recipe = ProbeRecipe(lr=0.1, epochs=3, milestones=(), batch_size=64)
+        probe = linear_probe(x, y, x, y, recipe, standardize=True)
+        torch.testing.assert_close(probe.model(x + 0.001), probe.model(x), rtol=0, atol=1e-3)
+
     def test_a_seed_gives_one_result_and_leaves_other_draws_alone(self):
         x, y = blobs(64)
         recipe = ProbeRecipe(lr=1.0, epochs=2, milestones=(), batch_size=10)
@@ -91,11 +98,78 @@ class TestLinearProbe:
         assert torch.equal(first.model.weight, second.model.weight)
         assert not torch.equal(first.model.weight, other.model.weight)
 
+    def test_features_with_gradients_are_left_alone(self):
+        x, y = blobs(64)
+        recipe = ProbeRecipe(lr=1.0, epochs=3, milestones=(), batch_size=16)
+        network = nn.Linear(12, 12)
+        probe = linear_probe(network(x), y, network(x), y, recipe)
+        assert network.weight.grad is None
+        with torch.no_grad():
+            rows = network(x)
+        assert torch.equal(probe.model.weight, linear_probe(rows, y, rows, y, recipe).model.weight)
+
     def test_it_trains_where_gradients_are_off(self):
         x, y = blobs(64, spread=0.2)
         with torch.no_grad():
             probe = linear_probe(x, y, x, y, ProbeRecipe(lr=1.0, epochs=20, milestones=()))
         assert probe.test.accuracy == 1
+
+    def test_it_trains_in_inference_mode_and_on_its_tensors(self):
+        # Lightning validates in it.
+        x, y = blobs(64, spread=0.2)
+        recipe = ProbeRecipe(lr=1.0, epochs=3, milestones=())
+        expected = linear_probe(x, y, x, y, recipe)
+        network, seen = Net(), [(torch.rand(8, 3, 8, 8), torch.arange(8) % 2)]
+        with torch.inference_mode():
+            rows, labels = x.clone(), y.clone()
+            inside = linear_probe(rows, labels, rows, labels, recipe, standardize=True)
+            probe_images(network, seen, seen, recipe, classes=2)
+            finetune(network, seen, seen, recipe, classes=2)
+        outside = linear_probe(rows, labels, rows, labels, recipe)
+        assert torch.equal(outside.model.weight, expected.model.weight)
+        assert inside.test.accuracy > 0.9
+        assert not inside.model.weight.is_inference()
+
+    def test_a_default_device_changes_nothing(self):
+        x, y = blobs(30)
+        network, batches = Net(), [images(16)]
+        recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=7)
+
+        def curves():
+            yield linear_probe(x, y, x, y, recipe).curve
+            yield probe_images(network, batches, batches, recipe, classes=2).curve
+            yield finetune(network, batches, batches, recipe, classes=2).curve
+
+        expected = list(curves())
+        with torch.device("meta"):
+            assert list(curves()) == expected
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_a_default_dtype_changes_nothing(self, dtype):
+        x, y = blobs(30)
+        network, batches = Net(), [images(16)]
+        recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=7)
+
+        def results():
+            yield linear_probe(x, y, x, y, recipe).curve
+            yield probe_images(network, batches, batches, recipe, classes=2).curve
+            yield finetune(network, batches, batches, recipe, classes=2).curve
+            yield knn(x, y, x, k=5).tolist()
+
+        expected = list(results())
+        torch.set_default_dtype(dtype)
+        try:
+            found = list(results())
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found == expected
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_networks_of_other_dtypes_are_finetuned(self, dtype):
+        pictures, labels = images(32)
+        batches = [(pictures.to(dtype), labels)]
+        probe = finetune(Net().to(dtype), batches, batches, ProbeRecipe(lr=0.01, epochs=1, milestones=()), classes=2)
+        assert {parameter.dtype for parameter in probe.model.parameters()} == {dtype}
 
 
 class Net(nn.Module):
@@ -161,8 +235,11 @@ class TestFeatures:
                 r"\[B, D\] for 2 images, got shape \(2, 3, 4, 4\)",
             ),
             (lambda x: x[:1], [(torch.zeros(2, 3), torch.zeros(2))], r"for 2 images, got shape \(1, 3\)"),
+            (lambda x: (x, x), [(torch.zeros(2, 3), torch.zeros(2))], r"features \[B, D\] for 2 images, got tuple"),
             (lambda x: x, [], "at least one image, got none"),
             (lambda x: x / x, [(torch.tensor([[0.0], [1.0], [0.0]]), torch.zeros(3))], "for 2 of the 3 images"),
+            (lambda x: x, [(torch.eye(2), torch.tensor([0.2, 1.7]))], "labels must be 2 integers, .* got float32"),
+            (lambda x: x, [(torch.eye(2), torch.tensor([[0], [1]]))], r"labels must be 2 integers, .* \[2, 1\]"),
         ],
     )
     def test_errors(self, network, batches, message):
@@ -274,6 +351,22 @@ class TestBadInput:
             linear_probe(self.x, self.y, self.x, self.y, seed=-1)
 
     def test_of_probes_that_see_images(self):
+        batches = [images(16)]
+        for probe in (probe_images, finetune):
+            with pytest.raises(TypeError, match=r"train_batches must .* every epoch, got generator"):
+                probe(Net(), (batch for batch in batches), batches, classes=2)
+            with pytest.raises(ValueError, match="at least one image, got none"):
+                probe(Net(), batches, [], classes=2)
+            unseen = [(images(16)[0], torch.arange(16) % 3)]
+            with pytest.raises(ValueError, match=r"each class of test_labels, but have none of \[2\]"):
+                probe(Net(), batches, unseen, ProbeRecipe(lr=0.1, epochs=1), classes=3)
+        singles = [(batches[0][0][i : i + 1], batches[0][1][i : i + 1]) for i in range(4)]
+        with pytest.raises(ValueError, match="train_batches must hold batches of at least two images, got none"):
+            finetune(Net(), singles, batches, classes=2)
+        with pytest.raises(TypeError, match=r"test_batches must .* every epoch, got map"):
+            finetune(Net(), batches, map(tuple, batches), classes=2)
+        with pytest.raises(ValueError, match="network must have a parameter that requires a gradient, got none"):
+            finetune(Net().requires_grad_(False), batches, batches, classes=2)
         with pytest.raises(ValueError, match="training batches must hold at least one image"):
             probe_images(Net(), [], [images(4)], classes=2)
         with pytest.raises(ValueError, match=r"labels of train_batches must lie in \[0, 1\), got 1"):

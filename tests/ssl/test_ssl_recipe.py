@@ -88,6 +88,27 @@ class TestOptimizers:
         assert {id(p) for p in plain["params"]} == {id(p) for p in vectors}
         assert (plain["adapted"], plain["weight_decay"]) == (False, 0.0)
 
+    def test_parts_with_rates_of_their_own(self):
+        network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+        network[2].bias.requires_grad_(False)
+        recipe = Recipe("lars", lr=0.5, weight_decay=0.1, schedule="exponential", factor=0.1)
+        configured = recipe.configured(network, 2, factors={"2": 0.2, "1": 0.4})
+        optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+        first, norm, last = network
+        expected = [  # parameters, rate, weight decay
+            ([first.weight], 0.5, 0.1),
+            ([first.bias], 0.5, 0.0),
+            ([norm.weight, norm.bias], 0.2, 0.0),
+            ([last.weight], 0.1, 0.1),
+        ]
+        for decay in (1, 0.1):
+            for group, (parameters, lr, weight_decay) in zip(optimizer.param_groups, expected, strict=True):
+                assert [id(p) for p in group["params"]] == [id(p) for p in parameters]
+                assert group["lr"] == pytest.approx(lr * decay)
+                assert (group["weight_decay"], group["adapted"]) == (weight_decay, weight_decay > 0)
+            optimizer.step()
+            scheduler.step()
+
     def test_frozen_parameters_stay_out(self):
         network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
         groups = Recipe().configured(network, 1)["optimizer"].param_groups

@@ -1,9 +1,12 @@
 """Answers against labels, and what features and labels must be for that."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from texfilters import _check
 
@@ -41,7 +44,7 @@ def classification(scores: Tensor, labels: Tensor) -> Classification:
 
     Args:
         scores: logits, probabilities or votes `[N, C]`.
-        labels: int64 `[N]`, on the device of `scores`.
+        labels: integers `[N]`, on the device of `scores`.
 
     Raises:
         ValueError: for no image, scores that are NaN, labels outside `[0, C)`.
@@ -49,6 +52,7 @@ def classification(scores: Tensor, labels: Tensor) -> Classification:
     matrix("scores", scores)
     classes = scores.shape[1]
     class_labels("labels", labels, scores, classes)
+    labels = labels.long()
     answers = scores.argmax(1)
     own = scores.gather(1, labels[:, None])
     earlier = torch.arange(classes, device=scores.device) < labels[:, None]
@@ -68,16 +72,37 @@ def matrix(name: str, values: Tensor) -> None:
         raise ValueError(f"{name} must have shape [N, C] with N and C of at least 1, got {tuple(values.shape)}")
     if not values.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {str(values.dtype).removeprefix('torch.')}")
-    bad = len(values) - int(values.isfinite().all(1).sum())
-    if bad:
+    # One pass, which gives NaN where there is one; which images these are is asked only then.
+    if not all(map(math.isfinite, torch.stack(values.aminmax()).tolist())):
+        bad = len(values) - int(values.isfinite().all(1).sum())
         raise ValueError(f"{name} must be finite, got NaN or infinity for {bad} of the {len(values)} images")
+
+
+def unit(rows: Tensor) -> Tensor:
+    """float32 rows `[..., D]` of length 1, in the directions of rows of any length; rows of zeros stay zeros."""
+    rows = rows if rows.dtype == torch.float64 else rows.float()
+    # Else squares of great and of small numbers do not fit.
+    greatest = rows.abs().amax(-1, keepdim=True)
+    return functional.normalize((rows / greatest.where(greatest > 0, 1)).float(), dim=-1)
+
+
+def returned(what: str, rows: Any, labels: Tensor) -> None:
+    """Of a network: one row for each image."""
+    if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(labels):
+        got = f"shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+        raise ValueError(f"network must return {what} for {len(labels)} images, got {got}")
+
+
+def integers(name: str, labels: Tensor, rows: Tensor) -> None:
+    """One integer for each of the images that `rows` belongs to."""
+    if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != rows.shape[:1]:
+        dtype = str(labels.dtype).removeprefix("torch.")
+        raise ValueError(f"{name} must be {len(rows)} integers, one an image, got {dtype} {list(labels.shape)}")
 
 
 def class_labels(name: str, labels: Tensor, rows: Tensor, classes: int | None = None) -> int:
     """Labels of the images that `rows` belongs to; returns the number of classes, None being as many as there are."""
-    if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != rows.shape[:1]:
-        dtype = str(labels.dtype).removeprefix("torch.")
-        raise ValueError(f"{name} must be {len(rows)} integers, one an image, got {dtype} {list(labels.shape)}")
+    integers(name, labels, rows)
     if labels.device != rows.device:
         raise ValueError(f"{name} must be on the device of the features, {rows.device}, got {labels.device}")
     least, most = (int(value) for value in labels.aminmax())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from texfilters.evaluate._corruption_errors import CorruptionErrors, measured, shown
 from texfilters.evaluate._lines import below, styles, titled
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
         axes.set_title(shown(name, models), fontsize=9, color=_INK)
         axes.set_ylim(0, 103)
         axes.set_xticks(range(6))
-        axes.grid(axis="y", color="#e4e4e8", lw=0.7)
+        axes.grid(axis="y", color=_GRID, lw=0.7)
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=8, labelcolor=_INK, color=_PALE)
         axes.spines[["top", "right"]].set_visible(False)

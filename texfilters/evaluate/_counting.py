@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from texfilters.evaluate._classification import integers, returned
+
 
 class RightAnswers:
     """How many answers of each cell are right; `shares` waits for the device, `add` does not.
@@ -27,11 +29,9 @@ class RightAnswers:
             self.beyond += (~((images >= 0) & (images <= 1)).flatten(1).all(1)).sum()
 
     def add(self, cell: int, logits: Tensor, labels: Tensor) -> None:
-        """Scores `[B, C]`, of which the highest is the answer, and labels `[B]`."""
-        if logits.ndim != 2 or len(logits) != len(labels):
-            raise ValueError(
-                f"network must return scores [B, C] for {len(labels)} images, got shape {tuple(logits.shape)}"
-            )
+        """Scores `[B, C]`, of which the highest is the answer, and integer labels `[B]`."""
+        returned("scores [B, C]", logits, labels)
+        integers("labels", labels, logits)
         self.right[cell] += (logits.argmax(1) == labels).sum()
         self.bad[cell] += (~logits.isfinite().all(1)).sum()
         self.outside[cell] += ((labels < 0) | (labels >= logits.shape[1])).sum()

@@ -75,4 +75,4 @@ def error_consistency_from_answers(
     if rights[0].keys() != rights[1].keys():
         alone = sorted(rights[0].keys() ^ rights[1].keys())
         raise ValueError(f"both must answer to the same images, got {len(alone)} of one alone, such as {alone[0]}")
-    return error_consistency(*(torch.tensor([right[image] for image in rights[0]]) for right in rights))
+    return error_consistency(*(torch.tensor([right[image] for image in rights[0]], device="cpu") for right in rights))

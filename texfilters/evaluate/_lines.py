@@ -4,20 +4,18 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from texfilters.evaluate.figures import _INK
+from texfilters.evaluate.figures import _COLORS, _INK, _MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, which color-blind readers tell apart, and as many markers as do not divide their number.
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", _INK)
-_MARKERS = "os^Dv*PX"
 _EM = 0.083  # inches of a letter of 10 points, on the wide side
 
 
 def styles(count: int) -> list[dict[str, Any]]:
-    """Color and marker of each line, no two alike up to 56."""
-    return [{"color": _COLORS[i % len(_COLORS)], "marker": _MARKERS[i % len(_MARKERS)]} for i in range(count)]
+    """Color and marker of each line, no two alike up to 90."""
+    markers = _MARKERS[:9]  # shares no divisor with the ten colors
+    return [{"color": _COLORS[i % len(_COLORS)], "marker": markers[i % len(markers)]} for i in range(count)]
 
 
 def below(figure: "Figure") -> None:

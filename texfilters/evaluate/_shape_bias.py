@@ -202,7 +202,7 @@ def _places(
         unknown = [value for value in values if isinstance(value, str) and value not in place]
         if unknown:
             raise ValueError(f"{name} must be among {', '.join(names)}, got {unknown[0]!r}")
-        values = torch.tensor([place[value] if isinstance(value, str) else value for value in values])
+        values = torch.tensor([place[value] if isinstance(value, str) else value for value in values], device="cpu")
     values = values.to(answers.device)
     class_labels(name, values, answers, len(names))
     return values.long()

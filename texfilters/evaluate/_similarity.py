@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from texfilters import _check, patch_negatives
-from texfilters.evaluate._classification import matrix
+from texfilters.evaluate._classification import matrix, unit
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure, _plain, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Cosines that are held at a time: 64 MiB of them.
-_CELLS = 2**24
-_COLORS = {"positive": "#2a6f97", "other image": "#8a8a90", "patch negative": "#d1651a"}
+# Cosines that are worked on at a time: 16 MiB of them, and some times as much to count them.
+_CELLS = 2**22
+_COLORS = {"positive": _BLUE, "other image": _PALE, "patch negative": _ORANGE}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def similarity(query: Tensor, positive: Tensor, negative: Tensor, *, bins: int =
         bins: of each histogram.
 
     Raises:
-        ValueError: for no image, embeddings of other shapes, NaN or infinite.
+        ValueError: for no image, embeddings of other shapes, NaN, infinite or of zeros, which have no direction.
     """
     sums = _Sums(_check.whole("bins", bins, least=1), query.device)
     sums.add(query, positive, negative)
@@ -95,10 +94,11 @@ def similarity_histograms(
         device: None is where the network's parameters are.
         bins: of each histogram.
 
-    Both networks are in evaluation mode meanwhile.
+    Both networks are in evaluation mode meanwhile. Views and patches are drawn as their functions do, by default from
+    torch's default generators: `torch.manual_seed` before it shows two models the same ones.
 
     Raises:
-        ValueError: for no image, embeddings of another shape, NaN or infinite.
+        ValueError: for no image, embeddings of another shape, NaN, infinite or of zeros.
 
     Source: Ge et al. 2021, arXiv:2110.14189, whose mean cosine with a patch negative is 0.404, 0.325 and 0.159 for
     models trained without patch negatives and with their weight 2 and 3.
@@ -122,7 +122,7 @@ def similarity_figure(models: Mapping[str, Similarity], title: str = "") -> "Fig
     """
     if not models:
         raise ValueError("models must hold at least one model, got none")
-    figure = _figure((6.4, 2.1 * len(models) + 0.7))
+    figure = _figure((7.6, 1.7 * len(models) + 0.8))
     panels = figure.subplots(len(models), 1, sharex=True, squeeze=False)[:, 0]
     lowest = 1.0
     for (name, model), axes in zip(models.items(), panels, strict=True):
@@ -135,21 +135,26 @@ def similarity_figure(models: Mapping[str, Similarity], title: str = "") -> "Fig
             density = [count / histogram.total * bins / 2 for count in histogram.counts]
             color = _COLORS[kind]
             axes.stairs(density, edges, fill=True, color=color, alpha=0.3)
-            axes.stairs(density, edges, color=color, lw=1.2, label=f"{kind}, mean {histogram.mean:.3f}")
+            axes.stairs(density, edges, color=color, lw=1.2, label=f"{kind}\nmean {_signed(histogram.mean)}")
             axes.axvline(histogram.mean, color=color, lw=1, ls=":")
             lowest = min(lowest, edges[next(i for i, count in enumerate(histogram.counts) if count)])
         axes.set_title(name, fontsize=10, color=_INK, loc="left")
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.legend(
+            frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), labelspacing=0.9, handlelength=1.4
+        )
         axes.set_ylabel("density", color=_INK)
         axes.set_ylim(bottom=0)
         axes.set_yticks([])
-        axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(_PALE)
+        _plain(axes)
+        axes.spines["left"].set_visible(False)
     panels[-1].set_xlim(max(-1.0, lowest - 0.05), 1)
     panels[-1].set_xlabel("cosine of a query", color=_INK)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # no -0.000
 
 
 class _Sums:
@@ -161,36 +166,34 @@ class _Sums:
         self.moments = torch.zeros(3, 2, dtype=torch.float64, device=device)
 
     def add(self, query: Tensor, positive: Tensor, negative: Tensor) -> None:
-        matrix("query", query)
-        matrix("positive", positive)
         if positive.shape != query.shape:
             raise ValueError(
                 f"positive must have the shape of query, {tuple(query.shape)}, got {tuple(positive.shape)}"
             )
+        _directions("query", query)
+        _directions("positive", positive)
         rows, dim = query.shape
         if negative.ndim not in (2, 3) or len(negative) != rows or negative.shape[-1] != dim:
             raise ValueError(
                 f"negative must have shape [{rows}, {dim}] or [{rows}, n, {dim}], got {tuple(negative.shape)}"
             )
-        matrix("negative", negative.reshape(-1, dim))
+        _directions("negative", negative.reshape(-1, dim))
         with torch.autocast(query.device.type, enabled=False):
-            q, k, t = (
-                functional.normalize(x.float(), dim=-1) for x in (query, positive, negative.reshape(rows, -1, dim))
-            )
+            q, k, t = (unit(x) for x in (query, positive, negative.reshape(rows, -1, dim)))
+            self._count(2, (t @ q[:, :, None]).flatten())
             for start in range(0, rows, step := max(1, _CELLS // rows)):
-                part = slice(start, start + step)
-                cosines = q[part] @ k.T
-                own = torch.arange(len(cosines), device=q.device)
-                other = torch.ones_like(cosines, dtype=torch.bool)
-                other[own, own + start] = False
-                self._count(0, cosines[own, own + start])
-                self._count(1, cosines[other])
-                self._count(2, (t[part] @ q[part, :, None]).flatten())
+                cosines = q[start : start + step] @ k.T
+                own = cosines.diagonal(start)
+                self._count(0, own)
+                self._count(1, cosines.flatten())
+                self._count(1, own, -1)
 
-    def _count(self, kind: int, cosines: Tensor) -> None:
-        places = ((cosines + 1) * (self.bins / 2)).long().clamp(0, self.bins - 1)
-        self.counts[kind] += torch.bincount(places, minlength=self.bins)
-        self.moments[kind] += torch.stack([cosines.double().sum(), cosines.double().square().sum()])
+    def _count(self, kind: int, cosines: Tensor, times: int = 1) -> None:
+        cosines = cosines.clamp(-1, 1)  # rounding may lead beyond
+        places = ((cosines + 1) * (self.bins / 2)).long().clamp(max=self.bins - 1)
+        self.counts[kind] += times * torch.bincount(places, minlength=self.bins)
+        cosines = cosines.double()
+        self.moments[kind] += times * torch.stack([cosines.sum(), cosines.square().sum()])
 
     def result(self) -> Similarity:
         if not int(self.counts[0].sum()):
@@ -202,3 +205,10 @@ class _Sums:
             deviation = max(second / total - mean**2, 0.0) ** 0.5 if total else float("nan")
             histograms.append(Histogram(tuple(counts), mean, deviation))
         return Similarity(*histograms)
+
+
+def _directions(name: str, rows: Tensor) -> None:
+    matrix(name, rows)
+    zeros = len(rows) - int(rows.any(1).sum())
+    if zeros:
+        raise ValueError(f"{name} must not be zero, is for {zeros} of the {len(rows)} images")

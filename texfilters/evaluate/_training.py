@@ -121,7 +121,8 @@ def train(
             raise ValueError(
                 f"the loss must stay finite, got {loss_mean} in epoch {epoch}: lr {lr:g} is too high for these features"
             )
-        outcome = classification(*test())
+        with torch.no_grad():
+            outcome = classification(*test())
         curve.append(Epoch(lr, loss_mean, accuracy, outcome.accuracy))
         if on_epoch is not None:
             on_epoch(curve[-1])

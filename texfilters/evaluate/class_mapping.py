@@ -72,16 +72,21 @@ def category_probabilities(
     """
     matrix("logits" if logits else "probabilities", probabilities)
     members = _members(categories, probabilities.shape[1])
-    chosen = probabilities[:, [i for classes in members for i in classes]].double()
+    columns = [i for classes in members for i in classes]
     if logits:
+        # Half types would round the differences.
+        values = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
+        values = values - values.amax(1, keepdim=True)
         # In float64, where a category far behind the network's answer still differs from 0.
-        chosen = (chosen - probabilities.float().logsumexp(1, keepdim=True)).exp()
+        chosen = values[:, columns].double()
+        chosen = (chosen - values.exp_().sum(1, keepdim=True, dtype=torch.float64).log()).exp()
     else:
         least, most = (value.item() for value in probabilities.aminmax())
         if least < 0 or most > 1 + 1e-3:  # a softmax in half precision exceeds 1 by rounding
             raise ValueError(
                 f"probabilities must lie in [0, 1], got {least if least < 0 else most:.4g}; for logits say logits=True"
             )
+        chosen = probabilities[:, columns].double()
     return torch.stack([part.mean(1) for part in chosen.split([len(classes) for classes in members], dim=1)], dim=1)
 
 

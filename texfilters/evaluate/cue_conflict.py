@@ -1,6 +1,7 @@
 """Images with the shape of one category and the texture of another, and what an observer answers to them."""
 
 import csv
+import ntpath
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +43,7 @@ class CueConflictAnswers:
 def parse_name(name: str | os.PathLike[str]) -> tuple[str, str]:
     """The categories of shape and texture, from a name such as `airplane1-bicycle2.png`.
 
-    Folders before it, and a prefix up to its last underscore, do not count.
+    Folders before it, with slashes or backslashes, and a prefix up to its last underscore, do not count.
 
     Raises:
         ValueError: for a name of another form.
@@ -63,7 +64,7 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
 
     Raises:
         ValueError: for a folder without such images, a name of another form, a category that is neither in
-            `categories` nor one of the 16; when it is read, for a damaged image.
+            `categories` nor one of the 16, two images of one name; when it is read, for a damaged image.
 
     Source of images: Geirhos et al. 2019, arXiv:1811.12231, https://github.com/rgeirhos/texture-vs-shape.
     """
@@ -79,6 +80,10 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
             )
         self.paths = [paths[i] for i in kept]
         self.images, self.shapes, self.textures = _cues(self.paths, self.categories)
+        first: dict[str, Path] = {}
+        for name, path in zip(self.images, self.paths, strict=True):
+            if first.setdefault(name, path) is not path:
+                raise ValueError(f"folder must hold each image once, got {name} twice: {first[name]} and {path}")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -95,6 +100,15 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
         except Exception as error:  # decoders raise whatever they like
             raise ValueError(f"images must be readable, got {self.paths[index]}: {error}") from error
         return torch.from_numpy(pixels).permute(2, 0, 1), index
+
+    def stacked(self, batch: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+        """Images `[B, 3, H, W]` and places `[B]`, as a DataLoader's `collate_fn`; ValueError for two sizes."""
+        first, _ = batch[0]
+        for pixels, index in batch:
+            if pixels.shape != first.shape:
+                sizes = " and ".join(f"{image.shape[2]} x {image.shape[1]}" for image in (first, pixels))
+                raise ValueError(f"images must be of one size, got {sizes}, the latter for {self.paths[index]}")
+        return torch.stack([pixels for pixels, _ in batch]), torch.tensor([index for _, index in batch], device="cpu")
 
 
 def answers_on_folder(
@@ -114,16 +128,20 @@ def answers_on_folder(
         network: from a batch of its inputs to logits `[B, C]`; in evaluation mode meanwhile.
         categories: which of the network's classes belong to which category, as in `category_probabilities`.
         transform: from a batch of uint8 images `[B, 3, H, W]`, on the device, to the network's inputs; None divides by
-            255 and normalizes with ImageNet's means and deviations, and does not resize.
+            255 and normalizes with ImageNet's means and deviations, and does not resize. Images of a batch are of one
+            size, as the published ones are.
         logits: False for a network that returns probabilities.
         num_workers: processes that decode images.
         device: where to compute; None is where the network's parameters are.
 
     Raises:
-        ValueError: as `CueConflict`, `category_probabilities` and, for outputs that are NaN or infinite, `features`.
+        ValueError: as `CueConflict`, `category_probabilities` and, for outputs that are NaN or infinite, `features`;
+            for images of several sizes in a batch.
     """
     images = CueConflict(folder, categories)
-    loader = DataLoader(images, batch_size, num_workers=num_workers)
+    # It draws a seed for its workers, on the default device: from a generator of its own, not from the default one.
+    generator = torch.Generator(torch.get_default_device())
+    loader = DataLoader(images, batch_size, num_workers=num_workers, generator=generator, collate_fn=images.stacked)
     prepare = _imagenet if transform is None else transform
     outputs, _ = features(network, loader, transform=lambda batch: prepare(batch[0]), device=device)
     answers = best(category_probabilities(outputs, categories, logits=logits))
@@ -140,15 +158,20 @@ def read_answers(path: str | os.PathLike[str], categories: Iterable[str] = SIXTE
             them are answers with none of the categories.
 
     Raises:
-        ValueError: for a table without these columns or without images of the categories, a name of another form, an
-            answer or an image of an unknown category, a second answer to an image.
+        ValueError: for what is no CSV file in UTF-8, a table without these columns or without images of the
+            categories, a name of another form, an answer or an image of an unknown category, a second answer to an
+            image.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        for column in ("object_response", "imagename"):
-            if column not in (table.fieldnames or ()):
-                raise ValueError(f"table must have the columns object_response and imagename, has no {column}: {path}")
-        rows = [(row["imagename"] or "", (row["object_response"] or "").strip()) for row in table]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, skipinitialspace=True)
+            columns = table.fieldnames or ()
+            rows = [((row.get("imagename") or "").strip(), (row.get("object_response") or "").strip()) for row in table]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"table must be a CSV file in UTF-8: {path}: {error}") from error
+    for column in ("object_response", "imagename"):
+        if column not in columns:
+            raise ValueError(f"table must have the columns object_response and imagename, has no {column}: {path}")
     categories = tuple(categories)
     kept = _kept([name for name, _ in rows], categories)
     if not kept:
@@ -165,7 +188,7 @@ def read_answers(path: str | os.PathLike[str], categories: Iterable[str] = SIXTE
     twice = len(images) - len(set(images))
     if twice:
         raise ValueError(f"table must hold one answer to each image, got {twice} more; split it by observer: {path}")
-    return CueConflictAnswers(categories, images, shapes, textures, torch.tensor(answers))
+    return CueConflictAnswers(categories, images, shapes, textures, torch.tensor(answers, device="cpu"))
 
 
 def best(probabilities: Tensor) -> Tensor:
@@ -194,13 +217,13 @@ def _cues(names: Sequence[str | Path], categories: tuple[str, ...]) -> tuple[tup
     matches = [_match(name) for name in names]
     return (
         tuple(f"{m['shape']}{m['n']}-{m['texture']}{m['m']}" for m in matches),
-        torch.tensor([place[m["shape"]] for m in matches]),
-        torch.tensor([place[m["texture"]] for m in matches]),
+        torch.tensor([place[m["shape"]] for m in matches], device="cpu"),
+        torch.tensor([place[m["texture"]] for m in matches], device="cpu"),
     )
 
 
 def _match(name: str | os.PathLike[str]) -> re.Match[str]:
-    match = _NAME.fullmatch(os.path.basename(name))
+    match = _NAME.fullmatch(ntpath.basename(name))  # which knows slashes and backslashes
     if match is None:
         raise ValueError(f"names of images must be shapeN-textureM, such as airplane1-bicycle2.png, got {str(name)!r}")
     return match

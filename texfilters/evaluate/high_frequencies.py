@@ -11,7 +11,7 @@ from texfilters import _check
 from texfilters.evaluate._counting import RightAnswers
 from texfilters.evaluate._lines import below, styles, titled
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -130,7 +130,7 @@ def frequency_figure(curves: Mapping[str, FrequencyCurve], title: str = "") -> "
     axes.set_ylabel("accuracy, %", color=_INK)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.grid(axis="y", color="#e4e4e8", lw=0.7)
+    axes.grid(axis="y", color=_GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from texfilters import _check
-from texfilters.evaluate._lines import titled
-from texfilters.evaluate.figures import _BLUE, _INK, _NAMED, _ORANGE, _PALE, _figure
+from texfilters.evaluate.figures import _COLORS, _INK, _NAMED, _PALE, _figure, _titled
 from texfilters.evaluate.label_corruption import area_under_error_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLORS = (_BLUE, _ORANGE, "#5a8f3c", "#8b4f9f", _INK)
+_MOST = 5  # curves
 
 
 def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: str = "") -> "Figure":
@@ -28,8 +27,8 @@ def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: s
     Raises:
         ValueError: for no curve or too many, a curve without errors, probabilities and errors outside of [0, 1].
     """
-    if not 1 <= len(curves) <= len(_COLORS):
-        raise ValueError(f"curves must be 1 to {len(_COLORS)}, got {len(curves)}")
+    if not 1 <= len(curves) <= _MOST:
+        raise ValueError(f"curves must be 1 to {_MOST}, got {len(curves)}")
     figure = _figure((5.6, 4.0 + 0.22 * len(curves)))
     axes = figure.add_subplot()
     for (name, by_probability), color in zip(curves.items(), _COLORS, strict=False):
@@ -53,7 +52,7 @@ def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: s
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
     figure.legend(frameon=False, fontsize=9, loc="outside lower left")
-    titled(figure, title)
+    _titled(figure, title)
     return figure
 
 
@@ -96,5 +95,5 @@ def estimated_matrix(
     bar = figure.colorbar(drawn, ax=panels, fraction=0.03, pad=0.02, ticks=[0, 0.5, 1], format="{x:.0%}")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=9, labelcolor=_INK)
-    titled(figure, title)
+    _titled(figure, title)
     return figure

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from texfilters import _check
-from texfilters.evaluate._classification import class_labels, matrix, same_classes
+from texfilters.evaluate._classification import class_labels, integers, matrix, returned, same_classes, unit
 from texfilters.evaluate._training import FINETUNE, MOCO, OnEpoch, Probe, ProbeRecipe, evaluating, seeded, train
 from texfilters.loader import DeviceLoader
 
@@ -40,24 +40,24 @@ def features(
     Returns: features, float32 `[N, D]`, and labels, int64 `[N]`, both on the device.
 
     Raises:
-        ValueError: for no image, features of another shape, and features that are NaN or infinite.
+        ValueError: for no image, features or labels of another shape, labels that are no integers, and features that
+            are NaN or infinite.
     """
     device = _device(network, device)
     rows, labels = [], []
     with evaluating(network):
         for batch in DeviceLoader(batches, device):
             row = network(batch[0] if transform is None else transform(batch))
-            if row.ndim != 2 or len(row) != len(batch[1]):
-                raise ValueError(
-                    f"network must return features [B, D] for {len(batch[1])} images, got shape {tuple(row.shape)}"
-                )
+            returned("features [B, D]", row, batch[1])
             rows.append(row.float())
             labels.append(batch[1])
     if not rows:
         raise ValueError("batches must hold at least one image, got none")
     result = torch.cat(rows)
     matrix("features", result)
-    return result, torch.cat(labels).long()
+    joined = torch.cat(labels)
+    integers("labels", joined, result)
+    return result, joined.long()
 
 
 @torch.no_grad()
@@ -73,7 +73,8 @@ def knn(
     """Votes of the k nearest neighbors by cosine, each weighted with `exp(cosine / temperature)`.
 
     Of training images with equal cosines the first counts as nearer. A feature of zeros has cosine 0 with all others.
-    The result does not depend on the order in which a device adds up, and memory is bounded for any number of images.
+    The votes do not depend on the order in which a device adds them up. Beside the features and the votes, memory is
+    bounded for any number of tested images.
 
     Args:
         train_features: `[N, D]`.
@@ -98,16 +99,16 @@ def knn(
     device = train_features.device
     train_labels = train_labels.long()
     with torch.autocast(device.type, enabled=False):
-        train = nn.functional.normalize(train_features.float(), dim=1).T
+        train = unit(train_features).T
         votes = torch.zeros(len(test_features), classes, dtype=torch.int64, device=device)
         rows = max(1, _CELLS // len(train_features))
         for part, tested in zip(votes.split(rows), test_features.split(rows), strict=True):
-            cosines = nn.functional.normalize(tested.float(), dim=1) @ train
+            cosines = unit(tested) @ train
             nearest = _greatest(cosines, k)
             weights = (cosines.gather(1, nearest) / temperature).double().softmax(1)
             # Whole numbers: their sum is the same in any order.
             part.scatter_add_(1, train_labels[nearest], (weights * 2**40).round().long())
-    return (votes / 2**40).float()
+    return votes.float() / 2**40
 
 
 def _greatest(cosines: Tensor, k: int) -> Tensor:
@@ -121,6 +122,7 @@ def _greatest(cosines: Tensor, k: int) -> Tensor:
     return places[:, :k]
 
 
+@torch.inference_mode(False)
 def linear_probe(
     train_features: Tensor,
     train_labels: Tensor,
@@ -159,15 +161,16 @@ def linear_probe(
     class_labels("test_labels", test_labels, test_features)
     same_classes(train_labels, test_labels)
     device = train_features.device
-    x, tested = train_features.float(), test_features.float()
+    x, tested = train_features.detach().float(), test_features.detach().float()
     train_labels, test_labels = train_labels.long(), test_labels.long()
-    std, mean = torch.std_mean(x, dim=0, correction=0)
-    std = torch.where(std > 0, std, 1.0)
     if standardize:
+        std, mean = torch.std_mean(x, dim=0, correction=0)
+        # What rounding leaves of a feature that is the same everywhere is no deviation.
+        std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
         x, tested = (x - mean) / std, (tested - mean) / std
 
     def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for places in torch.randperm(len(x)).to(device).split(recipe.batch_size):
+        for places in torch.randperm(len(x), device="cpu").to(device).split(recipe.batch_size):
             yield x[places], train_labels[places]
 
     with seeded(seed, device):
@@ -180,6 +183,7 @@ def linear_probe(
     return Probe(outcome, curve, head)
 
 
+@torch.inference_mode(False)
 def linear_probe_on_images(
     network: nn.Module,
     train_batches: Batches,
@@ -201,18 +205,22 @@ def linear_probe_on_images(
     Args:
         network: from inputs to features `[B, D]`; its parameters and buffers stay as they are.
         train_batches, test_batches: tuples that begin with images and labels; gone through anew in every epoch,
-            after a call of their `set_epoch`, or of their sampler's, where there is one.
+            after a call of their `set_epoch`, or of their sampler's, where there is one. No generators.
         transform, test_transform: from a batch on the device to the network's inputs; the first may augment, drawing
             from torch's default generators.
         seed: of the weights at the beginning and of all that is drawn from torch's default generators.
 
-    Raises: as `linear_probe`.
+    Raises:
+        TypeError: for `train_batches` that can be gone through only once.
+        ValueError: as `linear_probe`.
     """
+    _several_passes("train_batches", train_batches)
     device = _device(network, device)
     with seeded(seed, device), evaluating(network):
         tested, test_labels = features(network, test_batches, transform=test_transform, device=device)
         class_labels("labels of test_batches", test_labels, tested, classes)
         head = _head(tested.shape[1], classes, device)
+        shown: list[Tensor] = []
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             for inputs, labels in _inputs(train_batches, transform, device, epoch):
@@ -220,12 +228,18 @@ def linear_probe_on_images(
                     rows = network(inputs).float()
                 if epoch == 0:  # a look at labels waits for the GPU
                     class_labels("labels of train_batches", labels, rows, classes)
+                    shown.append(labels)
                 yield rows, labels
 
-        outcome, curve = train(head.parameters(), recipe, batches, head, lambda: (head(tested), test_labels), on_epoch)
+        def test() -> tuple[Tensor, Tensor]:
+            same_classes(torch.cat(shown), test_labels)
+            return head(tested), test_labels
+
+        outcome, curve = train(head.parameters(), recipe, batches, head, test, on_epoch)
     return Probe(outcome, curve, head.requires_grad_(False))
 
 
+@torch.inference_mode(False)
 def finetune(
     network: nn.Module,
     train_batches: Batches,
@@ -241,26 +255,39 @@ def finetune(
 ) -> Probe:
     """Train a copy of a network together with a linear classifier on its features.
 
-    Arguments and errors are those of `linear_probe_on_images`. A batch of a single image, which batch normalization
-    cannot take, is left out. Source: Geirhos et al. 2019, arXiv:1811.12231, appendix A.3.
+    Arguments and errors are those of `linear_probe_on_images`, but `test_batches`, too, are gone through in every
+    epoch. Parameters that require no gradient stay as they are; ValueError where none does. A batch of a single image,
+    which batch normalization cannot take, is left out. Source: Geirhos et al. 2019, arXiv:1811.12231, appendix A.3.
     """
+    _several_passes("train_batches", train_batches)
+    _several_passes("test_batches", test_batches)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError("network must have a parameter that requires a gradient, got none; see requires_grad_")
     device = _device(network, device)
     with seeded(seed, device):
         network = copy.deepcopy(network).to(device)
         with evaluating(network), torch.no_grad():
-            inputs, _ = next(_inputs(test_batches, test_transform, device))
-            dim = network(inputs).shape[1]
-        model = nn.Sequential(network, _head(dim, classes, device)).train()
+            first = next(_inputs(test_batches, test_transform, device), None)
+            if first is None:
+                raise ValueError("test_batches must hold at least one image, got none")
+            row = network(first[0])
+        model = nn.Sequential(network, _head(row.shape[1], classes, device).to(row.dtype)).train()
+        shown: list[Tensor] = []
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             for inputs, labels in _inputs(train_batches, transform, device, epoch):
                 if epoch == 0:
                     class_labels("labels of train_batches", labels, inputs, classes)
+                    shown.append(labels)
                 if len(labels) > 1:
                     yield inputs, labels
+            if shown and max(map(len, shown)) < 2:
+                raise ValueError("train_batches must hold batches of at least two images, got none")
 
         def test() -> tuple[Tensor, Tensor]:
-            return features(model, test_batches, transform=test_transform, device=device)
+            scores, labels = features(model, test_batches, transform=test_transform, device=device)
+            same_classes(torch.cat(shown), labels)
+            return scores, labels
 
         outcome, curve = train(model.parameters(), recipe, batches, model, test, on_epoch)
     return Probe(outcome, curve, model.eval())
@@ -279,8 +306,13 @@ def _inputs(
         yield batch[0] if transform is None else transform(batch), batch[1].long()
 
 
+def _several_passes(name: str, batches: Batches) -> None:
+    if isinstance(batches, Iterator):
+        raise TypeError(f"{name} must be such as can be gone through in every epoch, got {type(batches).__name__}")
+
+
 def _head(dim: int, classes: int, device: torch.device) -> nn.Linear:
-    head = nn.Linear(dim, classes)
+    head = nn.Linear(dim, classes, device="cpu", dtype=torch.float32)  # for a seed to give the same on every device
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return head.to(device)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from texfilters.evaluate import figures
-from texfilters.evaluate._lines import titled, wrapped
+from texfilters.evaluate._lines import wrapped
 from texfilters.evaluate.saliency import normalized, spread
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def saliency_sheet(
                 across, down = (left, right, right, left, left), (top, top, bottom, bottom, top)
                 axes.plot([x - 0.5 for x in across], [y - 0.5 for y in down], color="white", linewidth=2.2)
                 axes.plot([x - 0.5 for x in across], [y - 0.5 for y in down], color=figures._INK, linewidth=0.9)
-    titled(figure, title)
+    figures._titled(figure, title)
     return figure
 
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -42,6 +42,7 @@ class Strengths:
     filter: Callable[[Tensor, float], Tensor]  # of uint8 [B, 3, H, W] and a strength
     parameter: str
     values: Sequence[float]
+    fixed: str = ""  # the other parameters, in words
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,35 @@ class Curve:
     removed: tuple[float, ...]
     kept: tuple[float, ...]
     images: int
+    fixed: str = ""
+    by_image: Tensor | None = field(
+        default=None, compare=False, repr=False
+    )  # float64 [images, strengths, 2], on the CPU
 
     def kept_at(self, removed: float) -> float:
         """Edge strength kept where so much texture energy is removed.
 
-        A straight line between two strengths; NaN where no two of them reach it.
+        A straight line between the first two neighboring strengths that enclose it; NaN where all remove more, or less.
         """
-        points = zip(self.removed, self.kept, strict=True)
-        for (x0, y0), (x1, y1) in itertools.pairwise(points):
-            if min(x0, x1) <= removed <= max(x0, x1) and x0 != x1:
-                return y0 + (y1 - y0) * (removed - x0) / (x1 - x0)
-        return math.nan
+        return _kept_at(self.removed, self.kept, removed)
+
+    def kept_at_by_image(self, removed: float) -> Tensor:
+        """The same of each image's own curve, float64 `[images]`.
+
+        Raises:
+            ValueError: for a curve that was made of means alone.
+        """
+        if self.by_image is None:
+            raise ValueError(f"the curve of {self.name} must hold the values of each image, got its means alone")
+        rows = zip(*self.by_image.unbind(2), strict=True)
+        return torch.tensor([_kept_at(x.tolist(), y.tolist(), removed) for x, y in rows], dtype=torch.float64)
+
+
+def _kept_at(removed: Sequence[float], kept: Sequence[float], at: float) -> float:
+    for (x0, y0), (x1, y1) in itertools.pairwise(zip(removed, kept, strict=True)):
+        if min(x0, x1) <= at <= max(x0, x1) and x0 != x1:
+            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+    return math.nan
 
 
 def _diffusion(option: int, coupling: str = "none") -> Callable[[Tensor, float], Tensor]:
@@ -78,25 +97,33 @@ def _robust_diffusion(image: Tensor, niter: float) -> Tensor:
     return anisotropic_diffusion(image, int(niter), robust_kappa(image, option=1, least=1.0))
 
 
+BLUR = "Gaussian blur"  # what the others are compared with
 _NITER = (1, 2, 5, 10, 20, 50, 100, 200)
 
 FILTERS: Mapping[str, Strengths] = {
-    "diffusion, kappa 20": Strengths(_diffusion(1), "niter", _NITER),
-    "diffusion, rational": Strengths(_diffusion(2), "niter", _NITER),
-    "diffusion, Tukey": Strengths(_diffusion(3), "niter", _NITER),
-    "diffusion, colors coupled": Strengths(_diffusion(1, "l2"), "niter", _NITER),
-    "diffusion, robust kappa": Strengths(_robust_diffusion, "niter", _NITER),
+    "diffusion, exponential": Strengths(_diffusion(1), "niter", _NITER, "kappa 20"),
+    "diffusion, rational": Strengths(_diffusion(2), "niter", _NITER, "kappa 20"),
+    "diffusion, Tukey": Strengths(_diffusion(3), "niter", _NITER, "kappa 20"),
+    "diffusion, coupled channels": Strengths(_diffusion(1, "l2"), "niter", _NITER, "kappa 20"),
+    "diffusion, robust kappa": Strengths(_robust_diffusion, "niter", _NITER, "kappa by image"),
     "diffusion, 20 steps": Strengths(
-        lambda image, kappa: anisotropic_diffusion(image, 20, kappa), "kappa", (2, 5, 10, 20, 40, 80, 160)
+        lambda image, kappa: anisotropic_diffusion(image, 20, kappa), "kappa", (2, 5, 10, 20, 40, 80, 160), "niter 20"
     ),
     "bilateral filter": Strengths(
-        lambda image, sigma: bilateral_filter(image, 9, sigma, 75.0), "sigma_color", (5, 10, 20, 40, 75, 150, 300)
+        lambda image, sigma: bilateral_filter(image, 9, sigma, 75.0),
+        "sigma_color",
+        (5, 10, 20, 40, 75, 150, 300),
+        "d 9, sigma_space 75",
     ),
-    "Gaussian blur": Strengths(gaussian_blur, "sigma", (0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 4)),
+    BLUR: Strengths(gaussian_blur, "sigma", (0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 4)),
     "median": Strengths(lambda image, ksize: median_blur(image, int(ksize)), "ksize", (3, 5, 7, 9, 13, 17)),
-    "cartoon": Strengths(lambda image, c: cartoonize(image, c=c), "c", (40, 20, 15, 9, 5)),
+    "cartoon": Strengths(lambda image, c: cartoonize(image, c=c), "c", (40, 20, 15, 9, 5), "d 9, sigma_color 300"),
 }
-"""Every smoothing filter of the library. Kappa and the sigmas of colors are grey levels of 0..255."""
+"""Every filter of the library that leaves a picture, by name: those of diffusion begin with `diffusion`.
+
+The papers' diffusion is `diffusion, exponential` with niter 20. Kappa, c and the sigmas of colors are grey levels of
+0..255; a lower c draws more lines. The bare edge mask of `adaptive_threshold` has nothing left to compare.
+"""
 
 
 def suppression(
@@ -108,12 +135,14 @@ def suppression(
     differences to the next pixel to the right and below (0 past the border), and b in [0, 1] the share of the
     annotators who drew a boundary through a pixel. Distances are the larger of those along the two axes.
 
+    Color that luma does not show counts in neither.
+
     - **removed** is `1 - sum |grad f|**2 / sum |grad u|**2` over the pixels farther than `margin` from every b > 0.
       Edges that nobody drew, such as shadows, count as texture there. Negative for a filter that adds energy.
     - **kept** is `sum_x b(x) min(m_f(x), m_u(x)) / sum_x b(x) m_u(x)`, where `m_f(x)` is the greatest `|grad f|` within
       `tolerance` of x, since people draw next to an edge, and filters may move it. In [0, 1]: an edge that a filter
       sharpens or draws counts with the strength that it had. Blur lowers it although the contrast across the edge
-      remains: it says how sharp edges are.
+      remains: it says how sharp edges are. Texture within `tolerance` of a boundary counts as its edge.
 
     Args:
         images, filtered: `[N, C, H, W]` with one channel or three, of one dtype and in one unit, uint8 or floating.
@@ -159,25 +188,26 @@ def suppression_curves(
     Raises:
         ValueError: for no image, and as `suppression`; for an image for which a measure is NaN.
     """
-    sums = {name: torch.zeros(2, len(each.values), dtype=torch.float64) for name, each in filters.items()}
-    count = 0
+    found: dict[str, list[Tensor]] = {name: [] for name in filters}
     for images, boundaries in _batches(pairs, _check.whole("batch_size", batch_size, least=1)):
         images, boundaries = images.to(device), boundaries.to(device)
         for name, each in filters.items():
-            for i, value in enumerate(each.values):
-                found = suppression(images, each.filter(images, value), boundaries, tolerance=tolerance, margin=margin)
-                both = torch.stack([found.removed, found.kept])
-                if not bool(both.isfinite().all()):
+            row = []
+            for value in each.values:
+                one = suppression(images, each.filter(images, value), boundaries, tolerance=tolerance, margin=margin)
+                row.append(torch.stack([one.removed, one.kept], 1))
+                if not bool(row[-1].isfinite().all()):
                     raise ValueError(f"{name} of {each.parameter} {value:g} has a measure of NaN: an image is flat")
-                sums[name][:, i] += both.sum(1).cpu()
-        count += len(images)
-    if not count:
+            found[name].append(torch.stack(row, 1).cpu())
+    return [_curve(name, each, found[name]) for name, each in filters.items()]
+
+
+def _curve(name: str, each: Strengths, found: list[Tensor]) -> Curve:
+    if not found:
         raise ValueError("pairs must hold at least one image, got none")
-    means = {name: (both / count).tolist() for name, both in sums.items()}
-    return [
-        Curve(name, each.parameter, tuple(each.values), tuple(means[name][0]), tuple(means[name][1]), count)
-        for name, each in filters.items()
-    ]
+    by_image = torch.cat(found)
+    removed, kept = (tuple(means) for means in by_image.mean(0).T.tolist())
+    return Curve(name, each.parameter, tuple(each.values), removed, kept, len(by_image), each.fixed, by_image)
 
 
 def boundary_pairs(folder: str | os.PathLike[str], count: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -226,7 +256,8 @@ def robust_kappa(images: Tensor, *, option: int | None = None, least: float | No
     Raises:
         ValueError: for images of another shape or smaller than 2 x 2, and for one whose sigma_e is 0 or NaN.
 
-    Source: Black et al. 1998, doi:10.1109/83.661192, section V; the factors from their equality of influence functions.
+    Source: Black et al. 1998, doi:10.1109/83.661192. As there, scales of different conductances are comparable when
+        their fluxes (influence functions) begin to fall at the same difference.
     """
     if _check.image(images, 2).ndim != 4 or min(images.shape) < 1 or min(images.shape[-2:]) < 2:
         raise ValueError(f"images must have shape [N, C, H, W], of 2 x 2 pixels at least, got {tuple(images.shape)}")

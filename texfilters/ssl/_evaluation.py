@@ -1,19 +1,25 @@
 """Views of labeled images for the measurements of `texfilters.evaluate`."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from texfilters.ssl._loaders import Loader, Shuffled
+from texfilters.evaluate.sections._numbers import spread_over
+from texfilters.ssl._loaders import InSequence, Loader, Shuffled
 from texfilters.ssl._method import Batch
 from texfilters.ssl.data import ImageData
 from texfilters.ssl.views import CenterView, Views
 
 View = Callable[[Batch], Tensor]
 Three = Sequence[float] | None  # for red, green and blue; None is ImageNet's
+
+
+def normalization(views: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation that views are normalized by; those that say nothing are taken to be in [0, 1]."""
+    return getattr(views, "mean", (0.0,) * 3), getattr(views, "std", (1.0,) * 3)
 
 
 def centered(size: int, mean: Three = None, std: Three = None, share: float | None = None) -> View:
@@ -52,4 +58,23 @@ def _given(mean: Three, std: Three) -> dict[str, Any]:
 
 def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
     """Batches of all labeled training images in another order each epoch; what fills no batch waits for another."""
-    return data._loader("train", lambda count: Shuffled(count, batch_size, seed))
+    return data.loader("train", lambda count: Shuffled(count, batch_size, seed))
+
+
+def labeled(data: ImageData, split: str, batch_size: int, limit: int | None = None) -> Loader:
+    """Batches of all labeled images of "train" or "val", or of at most `limit` of them, evenly over their order."""
+    if not data.classes:
+        return data.labeled(split)  # says why there are none
+    return data.loader(split, lambda count: Spread(count, batch_size, limit))
+
+
+class Spread(InSequence):
+    """Some images, evenly over the order of all, one after the other."""
+
+    def __init__(self, count: int, batch_size: int, limit: int | None) -> None:
+        self.places = spread_over(count, limit)
+        super().__init__(len(self.places), batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, self.count, self.batch_size):
+            yield self.places[start : start + self.batch_size]

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +48,7 @@ class Method(LightningModule):
     """
 
     backbone: Backbone
+    rate_factors: Mapping[str, float] = {}  # of the learning rate, by the names of submodules with another one
 
     def __init__(self, recipe: Recipe, seed: int = 0) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class Method(LightningModule):
     def configure_optimizers(self) -> Any:
         epochs = self.trainer.max_epochs
         epochs = _check.whole("max_epochs", -1 if epochs is None else epochs, least=1)
-        return self.recipe.configured(self, epochs, self._steps_of_an_epoch())
+        return self.recipe.configured(self, epochs, self._steps_of_an_epoch(), self.rate_factors)
 
     def on_train_start(self) -> None:
         self._compare_with_resumed()
@@ -120,6 +122,15 @@ class Method(LightningModule):
         bad = torch.where(loss.detach().isfinite().all(), _NEVER, step)
         self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
 
+    def check_finite(self, state: dict[str, Any]) -> None:
+        """Stop the run, on all processes, where a loss so far or a value of the state dict is not finite.
+
+        Raises:
+            FloatingPointError: naming the first.
+        """
+        self._check_losses()
+        self._check_weights(state)
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_losses()
@@ -131,8 +142,7 @@ class Method(LightningModule):
         self._check_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._check_losses()
-        self._check_weights(checkpoint["state_dict"])
+        self.check_finite(checkpoint["state_dict"])
         checkpoint[_checkpoint.KEY] = {**_checkpoint.header(self), "run": self._run()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

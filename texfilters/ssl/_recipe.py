@@ -1,7 +1,7 @@
 """Optimizers and the learning rate over the epochs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -79,17 +79,20 @@ class Recipe:
             return self.factor**epoch
         return 1.0
 
-    def configured(self, module: nn.Module, epochs: int, steps: int = 1) -> dict[str, Any]:
+    def configured(
+        self, module: nn.Module, epochs: int, steps: int = 1, factors: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
         """What LightningModule.configure_optimizers returns.
 
         Args:
             epochs: of the run.
             steps: of an epoch; read only with `every_step`.
+            factors: of the learning rate, by the names of the submodules that learn at another one.
         """
         epochs, steps = _check.whole("max_epochs", epochs, least=1), _check.whole("steps", steps, least=1)
         if self.warmup > epochs:
             raise ValueError(f"warmup must be at most max_epochs {epochs}, got {self.warmup}")
-        optimizer = self._optimizer(module)
+        optimizer = self._optimizer(self._groups(module, factors or {}))
 
         def rate(n: int) -> float:
             return self.rate(n / steps if self.every_step else n, epochs)
@@ -100,18 +103,32 @@ class Recipe:
             "lr_scheduler": {"scheduler": scheduler, "interval": "step" if self.every_step else "epoch"},
         }
 
-    def _optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        parameters = [p for p in module.parameters() if p.requires_grad]
+    def _groups(self, module: nn.Module, factors: Mapping[str, float]) -> list[dict[str, Any]]:
+        """The parameters that are trained, those of the rate `lr` first."""
+        own = {p: factor for name, factor in factors.items() for p in module.get_submodule(name).parameters()}
+        by_factor: dict[float, list[nn.Parameter]] = {1.0: []}
+        for p in module.parameters():
+            if p.requires_grad:
+                by_factor.setdefault(own.get(p, 1.0), []).append(p)
+        groups: list[dict[str, Any]] = []
+        for factor, parameters in by_factor.items():
+            parts: list[dict[str, Any]] = [{"params": parameters}]
+            if self.optimizer == "lars":
+                # Biases and what normalization multiplies and adds are the tensors of one dimension.
+                vectors = [p for p in parameters if p.ndim <= 1]
+                parts = [
+                    {"params": [p for p in parameters if p.ndim > 1]},
+                    {"params": vectors, "weight_decay": 0.0, "adapted": False},
+                ]
+            groups += [{**part, "lr": factor * self.lr} for part in parts if part["params"]]
+        return groups
+
+    def _optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         lr, momentum, decay = self.lr, self.momentum, self.weight_decay
         if self.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr, momentum, weight_decay=decay, nesterov=self.nesterov)
+            return torch.optim.SGD(groups, lr, momentum, weight_decay=decay, nesterov=self.nesterov)
         if self.optimizer == "rmsprop":
-            return torch.optim.RMSprop(parameters, lr, momentum=momentum, weight_decay=decay)
+            return torch.optim.RMSprop(groups, lr, momentum=momentum, weight_decay=decay)
         if self.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr, betas=(momentum, 0.999), weight_decay=decay)
-        # Biases and what normalization multiplies and adds are the tensors of one dimension.
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in parameters if p.ndim > 1]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, "adapted": False},
-        ]
-        return LARS([group for group in groups if group["params"]], lr, momentum, decay)
+            return torch.optim.Adam(groups, lr, betas=(momentum, 0.999), weight_decay=decay)
+        return LARS(groups, lr, momentum, decay)

@@ -1,6 +1,5 @@
 """Context encoders: what is in the hole of an image?"""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional
 from texfilters import _check
 from texfilters.ssl import masks
 from texfilters.ssl._backbones import Backbone
-from texfilters.ssl._evaluation import centered
+from texfilters.ssl._evaluation import centered, normalization
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._painting import decoder, discriminator
 from texfilters.ssl._recipe import Recipe
@@ -81,7 +80,9 @@ class ContextEncoder(Method):
         self.backbone = Backbone(backbone, small_images=small_images)
         self.backbone.train_maps_alone()
         self.decoder = decoder(*_map_shape(self.backbone, self.size), self.size)
-        self.discriminator = discriminator() if self.adversarial else None
+        self.discriminator = None
+        if self.adversarial:
+            self.discriminator, self.rate_factors = discriminator(), {"discriminator": 0.1}
         self._pictures: Tensor | None = None
 
     def loss(self, batch: Batch) -> Tensor:
@@ -102,7 +103,7 @@ class ContextEncoder(Method):
         return (1 - self.adversarial) * loss + self.adversarial * fooled + told
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images = centered(self.size, *self._normalization())(batch)
+        images = centered(self.size, *normalization(self.views))(batch)
         painted, weight = self._painted(images)
         self.log("val_reconstruction", reconstruction(painted, images, weight), batch_size=len(images))
 
@@ -122,34 +123,15 @@ class ContextEncoder(Method):
     def settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("size", "hole", "overlap", "adversarial")}
 
-    def configure_optimizers(self) -> Any:
-        configured = super().configure_optimizers()
-        if self.discriminator is None:
-            return configured
-        optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]
-        its = set(self.discriminator.parameters())
-        for group in list(optimizer.param_groups):
-            slow = [p for p in group["params"] if p in its]
-            group["params"] = [p for p in group["params"] if p not in its]
-            rate = self.recipe.lr / 10
-            optimizer.add_param_group({**group, "params": slow, "lr": rate, "initial_lr": rate})
-        (factor,) = set(schedule["scheduler"].lr_lambdas)
-        schedule["scheduler"] = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return configured
-
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()
         if self._pictures is None:
             return
-        mean, std = torch.tensor(self._normalization())[..., None, None]
+        mean, std = torch.tensor(normalization(self.views))[..., None, None]
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
                 pictures = (self._pictures.cpu() * std + mean).clamp_(0, 1)
                 logger.experiment.add_images("painted", pictures, self.current_epoch)
-
-    def _normalization(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Mean and deviation that the views are normalized by; those that say nothing are taken to be in [0, 1]."""
-        return getattr(self.views, "mean", (0.0,) * 3), getattr(self.views, "std", (1.0,) * 3)
 
 
 def weights(hole: Tensor, overlap: int) -> Tensor:

@@ -52,7 +52,7 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         rank, processes = self._rank()
-        loader = self._loader(
+        loader = self.loader(
             self.pretrains_on, lambda count: Shuffled(count, self.batch_size, self.seed, rank, processes)
         )
         self._training.add(loader)
@@ -67,7 +67,12 @@ class ImageData(LightningDataModule):
         _check.choice("split", split, ("train", "val"))
         if not self.classes:
             raise ValueError("there are no labels: the images lie in no folders that could be classes")
-        return self._loader(split, lambda count: InSequence(count, self.batch_size))
+        return self.loader(split, lambda count: InSequence(count, self.batch_size))
+
+    def loader(self, split: str, order: Callable[[int], Order]) -> Loader:
+        """Batches of a split, in the order that is made for as many images as it has."""
+        tensors = self._tensors(split)
+        return FromTensors(tensors, order(len(tensors.images)))
 
     def teardown(self, stage: str) -> None:
         self._resident.clear()
@@ -77,10 +82,6 @@ class ImageData(LightningDataModule):
     def _validates(self) -> bool:
         """Whether there are images for `labeled("val")`."""
         return True
-
-    def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
-        tensors = self._tensors(split)
-        return FromTensors(tensors, order(len(tensors.images)))
 
     def _tensors(self, split: str) -> Batch:
         """All images of a split, on the device of the run."""
@@ -168,6 +169,11 @@ class FolderData(ImageData):
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "side": self.side, "images": len(self._listing("train"))}
 
+    def loader(self, split: str, order: Callable[[int], Order]) -> Loader:
+        if self.resident:
+            return super().loader(split, order)
+        return self._from_files(split, order(len(self._listing(split))))
+
     @property
     def unreadable(self) -> dict[str, str]:
         """The files that could not be read so far, and why."""
@@ -206,11 +212,6 @@ class FolderData(ImageData):
         if self.val_root is not None or self.val_domains:
             return True
         return not self.domains and os.path.isdir(os.path.join(self.root, "val"))
-
-    def _loader(self, split: str, order: Callable[[int], Order]) -> Loader:
-        if self.resident:
-            return super()._loader(split, order)
-        return self._from_files(split, order(len(self._listing(split))))
 
     def _from_files(self, split: str, order: Order) -> FromFiles:
         faults, shuffled = self._faults[split], isinstance(order, Shuffled)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from texfilters import _check
 from texfilters.ssl._backbones import Backbone
-from texfilters.ssl._evaluation import centered
+from texfilters.ssl._evaluation import centered, normalization
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.permutations import permutations as orders
@@ -109,8 +109,8 @@ class Jigsaw(Method):
             nn.Linear(hidden, len(self.permutations)),
         )
         # The filters meet images in [0, 1].
-        self.register_buffer("_mean", torch.tensor(getattr(views, "mean", (0.0,) * 3))[:, None, None], persistent=False)
-        self.register_buffer("_std", torch.tensor(getattr(views, "std", (1.0,) * 3))[:, None, None], persistent=False)
+        for name, values in zip(("_mean", "_std"), normalization(views), strict=True):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def loss(self, batch: Batch) -> Tensor:
         loss, accuracy = self._judged(self.views(batch.images, batch.sizes))
@@ -119,8 +119,7 @@ class Jigsaw(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         size = math.isqrt(self.permutations.shape[1]) * self.cell
-        view = centered(size, self._mean.flatten().tolist(), self._std.flatten().tolist())
-        loss, accuracy = self._judged(view(batch))
+        loss, accuracy = self._judged(centered(size, *normalization(self.views))(batch))
         self.log_dict({"val_loss": loss, "val_accuracy": accuracy}, batch_size=len(batch.images))
 
     def _judged(self, images: Tensor) -> tuple[Tensor, Tensor]:

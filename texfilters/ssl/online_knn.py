@@ -65,8 +65,7 @@ class OnlineKNN(Callback):
             return
         if isinstance(pl_module, Method):
             # It says what went wrong; features of weights that are no numbers would not.
-            pl_module._check_losses()
-            pl_module._check_weights(pl_module.state_dict())
+            pl_module.check_finite(pl_module.state_dict())
         # On several processes all have the same number; the mean is formed for those who wait for it.
         pl_module.log("knn", self._accuracy(trainer, pl_module), prog_bar=True, sync_dist=True)
 

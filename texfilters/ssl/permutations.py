@@ -43,9 +43,10 @@ def permutations(count: int = 1000, tiles: int = 9) -> Tensor:
     two places.
     """
     tiles = _check.choice("tiles", tiles, (4, 9))
-    count = _check.whole("count", count, least=1)
-    if count > math.factorial(tiles):
-        raise ValueError(f"count must be at most {math.factorial(tiles)}, all permutations of {tiles}, got {count}")
+    # Worded for Jigsaw's setting `permutations`, too.
+    count, most = _check.whole("number of permutations", count, least=1), math.factorial(tiles)
+    if count > most:
+        raise ValueError(f"number of permutations must be at most {most}, all of {tiles} tiles, got {count}")
     found = _semiaffine() if tiles == 4 else _projective()
     return (found if count <= len(found) else _with_cosets(found, count))[:count].clone()
 

@@ -42,7 +42,8 @@ class Supervised(Method):
             half the batch and half the epochs a run has as many steps as usual. Otherwise a random half of the batch
             is suppressed.
         label_smoothing: what all classes share of a label's weight, in [0, 1].
-        fine_tune: a checkpoint of this method whose backbone and head are trained on, on plain images.
+        fine_tune: a checkpoint of this method whose backbone and head are trained on, on plain images. It is read
+            whenever a run starts, to be resumed, too.
         recipe: None is the paper's; without `doubled` with the rate's milestones at twice the epochs.
         seed: of everything random in training.
 
@@ -84,6 +85,7 @@ class Supervised(Method):
         self.plain_views.suppress = None
         self.backbone = Backbone(backbone, small_images=small_images)
         self.head = nn.Linear(self.backbone.dim, self.classes)
+        self._names: list[str] = []
         if fine_tune is not None:
             self._start_from(fine_tune)
 
@@ -96,6 +98,12 @@ class Supervised(Method):
             raise ValueError("the data have no labels to train with: images must lie in folders, one a class")
         if len(names) != self.classes:
             raise ValueError(f"classes must be {len(names)}, as many as the data's, got {self.classes}")
+        self._names = list(names)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With the names of the classes, for those who ask the classifier later."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_checkpoint.KEY]["classes"] = self._names
 
     def loss(self, batch: Batch) -> Tensor:
         images, labels = self._seen(batch)

@@ -93,7 +93,8 @@ class Views(_Normalized):
         blur: float = 0.0,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
         solarize: float = 0.0,
-        suppress: nn.Module | Literal["mixture", "none"] | None = "mixture",
+        # The words first: whatever comes after Module is looked for among all modules there are, on a command line.
+        suppress: Literal["mixture", "none"] | nn.Module | None = "mixture",
         mean: tuple[float, float, float] = _MEAN,
         std: tuple[float, float, float] = _STD,
     ) -> None:
