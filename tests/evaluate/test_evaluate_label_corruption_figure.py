@@ -1,5 +1,7 @@
 """The pictures of label corruption: what they show."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -57,7 +59,7 @@ class TestEstimatedMatrix:
         left = figure.axes[0]
         boxes = [tick.get_window_extent() for tick in left.get_yticklabels()]
         assert len(boxes) == 25
-        assert not any(box.overlaps(after) for box, after in zip(boxes, boxes[1:], strict=False))
+        assert not any(box.overlaps(after) for box, after in itertools.pairwise(boxes))
         title = figure._suptitle.get_window_extent()
         assert title.x1 <= figure.bbox.x1
         assert not title.overlaps(left.get_tightbbox())
