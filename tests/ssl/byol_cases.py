@@ -1,4 +1,4 @@
-"""What the tests of BYOL share: a small one whose views are known, and a look at what its parts see."""
+"""What the tests of BYOL share: a small one whose views are known, and runs of it."""
 
 import copy
 
@@ -39,13 +39,6 @@ def batch_of(images):
 
 def noise(count):
     return batch_of(torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8))
-
-
-def seen_by(module):
-    """The inputs of its calls, from now on."""
-    inputs = []
-    module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    return inputs
 
 
 def moved(method):

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from byol_cases import SIDE, Scaled, batch_of, fit, moved, noise, seen_by, small, units
+from byol_cases import SIDE, Scaled, batch_of, fit, moved, noise, small, units
+from ssl_runs import seen_by
 from texfilters import patch_negatives
 from texfilters.ssl import Recipe, _checkpoint
 from texfilters.ssl.byol import BYOL, asymmetric_views
