@@ -108,6 +108,12 @@ def texture(given: Namespace, m: Measured) -> Section:
     return sections.texture(given.boundaries, given.photos, device=m.device)
 
 
+EXAMPLE = """\
+    python ssl/evaluate.py report --checkpoint plain=runs/a/last.ckpt --checkpoint suppressed=runs/b/last.ckpt \\
+        --data FolderData --data.root DIR --stimuli cue-conflict/ --out runs/report
+
+What is measured depends on what is given: networks with --data, or with --stimuli; --boundaries need no network."""
+
 Measurement = Callable[[Namespace, Measured], Section]
 MEASUREMENTS: dict[str, tuple[Measurement, str, tuple[_options.Options, ...]]] = {
     "shape-bias": (
@@ -167,7 +173,11 @@ def arguments() -> ArgumentParser:
         **{name: (told, options) for name, (_, told, options) in MEASUREMENTS.items()},
         "report": (about, everything),
     }.items():
-        command = ToldInALine(description=f"{told[0].upper()}{told[1:]}.", formatter_class=Formatter)
+        described = f"{told[0].upper()}{told[1:]}."
+        if name == "report":
+            described += f"\n\n{EXAMPLE}"
+        usage = f"evaluate.py {name} [options]"
+        command = ToldInALine(usage=usage, description=described, formatter_class=Formatter)
         command.add_argument("--config", action="config", help="a YAML of these options")
         command.add_argument("--out", type=str, default="runs/evaluate", help="the folder of the results")
         command.add_argument("--overwrite", action="store_true", help="replace results that are there")
@@ -201,21 +211,35 @@ def measure(name: str, given: Namespace, measured: Measured, config: Namespace) 
     return dataclasses.replace(section, record={**section.record, "measured": circumstances})
 
 
-def reported(given: Namespace, measured: Measured, config: Namespace, command: str) -> bool:
-    """Writes report.html and the files of every section; whether none of them failed."""
+def reported(given: Namespace, measured: Measured, config: Namespace, command: str) -> int:
+    """Writes report.html and the files of every section; the exit status, 1 where one failed.
+
+    Ctrl-C ends the measurements, and what is done by then is on the page.
+    """
     if unknown := sorted(set(given.only) - set(MEASUREMENTS)):
         raise ValueError(f"only must hold some of {', '.join(MEASUREMENTS)}, got {unknown[0]!r}")
-    out, found, absent, failed = Path(given.out), [], [], []
-    for name in given.only:
+    if not given.only:
+        raise ValueError("only must hold at least one measurement, got none")
+    out, found, absent, failed, stopped = Path(given.out), [], [], [], False
+    for name in dict.fromkeys(given.only):
+        if stopped:
+            absent.append((name, "left out", "interrupted before"))
+            continue
         try:
             section = measure(name, given, measured, config)
             report.write(section, out)
             found.append(section)
         except Missing as reason:
             absent.append((name, "left out", str(reason)))
+        except KeyboardInterrupt:
+            failed.append((name, "interrupted", "while it was measured"))
+            stopped = True
         except Exception as error:  # the others are not to be lost
             failed.append((name, "failed", f"{type(error).__name__}: {error}"))
             print(f"evaluate.py: {name} failed: {error}", file=sys.stderr, flush=True)
+    if not found and not failed:
+        reasons = dict.fromkeys(reason for _, _, reason in absent)
+        raise ValueError(f"nothing of what is asked for can be measured: {'; '.join(reasons)}")
     if rows := (*failed, *absent):
         text = "Measurements that were asked for and have no section on this page."
         table = Table("Not measured", ("measurement", "what", "why"), rows)
@@ -229,9 +253,9 @@ def reported(given: Namespace, measured: Measured, config: Namespace, command: s
     }
     page = report.page(given.title, found, {name: fact for name, fact in about.items() if fact})
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.html").write_text(page, encoding="utf-8")
+    report.write_whole(out / "report.html", page)
     print(f"results: {out / 'report.html'}")
-    return not failed
+    return 130 if stopped else int(bool(failed))
 
 
 def _described(about: dict[str, Any]) -> str:
@@ -252,9 +276,11 @@ def main(args: list[str] | None = None) -> None:
     parser = arguments()
     parsed = parser.parse_args(args)
     name = parsed.measurement
-    there = Path(parsed[name].out) / ("report.html" if name == "report" else f"{name}.json")
-    if there.exists() and not parsed[name].overwrite:
-        sys.exit(f"evaluate.py: error: {there} is there already: give another --out, or --overwrite")
+    out = Path(parsed[name].out)
+    files = ["report.html", *(f"{each}.json" for each in parsed[name].only)] if name == "report" else [f"{name}.json"]
+    for there in (out / file for file in files):
+        if there.exists() and not parsed[name].overwrite:
+            sys.exit(f"evaluate.py: error: {there} is there already: give another --out, or --overwrite")
     try:
         given = parser.instantiate(parsed)[name]
     except (ValueError, TypeError) as error:
@@ -266,15 +292,18 @@ def main(args: list[str] | None = None) -> None:
             measured.networks  # noqa: B018, what is wrong with one is told before anything is measured
         if name == "report":
             command = shlex.join(["python", "ssl/evaluate.py", *(sys.argv[1:] if args is None else args)])
-            good = reported(given, measured, parsed[name], command)
+            status = reported(given, measured, parsed[name], command)
         else:
-            report.write(measure(name, given, measured, parsed[name]), Path(given.out))
-            print(f"results: {there}")
-            good = True
+            report.write(measure(name, given, measured, parsed[name]), out)
+            print(f"results: {out / files[0]}")
+            status = 0
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         sys.exit(f"evaluate.py: error: {error}")
-    if not good:
-        sys.exit(1)
+    except KeyboardInterrupt:
+        print("evaluate.py: interrupted", file=sys.stderr)
+        status = 130
+    if status:
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -139,13 +139,26 @@ def test_a_classifier_that_is_not_of_the_network(place, tmp_path, change, messag
 
 
 def test_files_that_are_no_classifiers(place, tmp_path):
-    (tmp_path / "bad.pth").write_bytes(b"no")
-    with pytest.raises(ValueError, match="no file of weights, or is damaged"):
-        from_checkpoint(place / "last.ckpt", classifier=tmp_path / "bad.pth")
+    for content in (b"no", b"junk", b"\x89PNG", b""):
+        (tmp_path / "bad.pth").write_bytes(content)
+        with pytest.raises(ValueError, match="no file of weights, or is damaged"):
+            from_checkpoint(place / "last.ckpt", classifier=tmp_path / "bad.pth")
     with pytest.raises(FileNotFoundError, match="no weights at"):
         from_checkpoint(place / "last.ckpt", classifier=tmp_path / "none.pth")
     with pytest.raises(ValueError, match="random_init must be without a classifier"):
         from_checkpoint(place / "last.ckpt", classifier=place / "probe" / "linear.pth", random_init=True)
+
+
+@pytest.mark.parametrize("name", ["backbone.model.features.0.weight", "head.bias"])
+def test_weights_that_are_no_numbers(tmp_path, name):
+    path = tmp_path / "last.ckpt"
+    supervised(path)
+    there = torch.load(path)
+    there["state_dict"][name].view(-1)[0] = torch.nan
+    torch.save(there, path)
+    told = f"last.ckpt must hold finite weights, got NaN or infinity in {name.removeprefix('backbone.')}"
+    with pytest.raises(ValueError, match=told):
+        from_checkpoint(path)
 
 
 def test_a_classifier_is_trained_where_there_is_none(place):
@@ -204,6 +217,11 @@ class TestTorchvision:
             from_torchvision("resnet34", path)
         with pytest.raises(ValueError, match=r"must hold the classifier classifier.6 of alexnet"):
             from_torchvision("alexnet", path)
+        state = torchvision.models.mobilenet_v3_small(num_classes=3).state_dict()
+        state["features.0.1.running_var"][0] = torch.inf
+        torch.save(state, tmp_path / "infinite.pth")
+        with pytest.raises(ValueError, match=r"finite weights, got NaN or infinity in features.0.1.running_var"):
+            from_torchvision("mobilenet_v3_small", tmp_path / "infinite.pth")
         torch.save({"weights": 1}, tmp_path / "none.pth")
         with pytest.raises(ValueError, match="must hold a state dict of tensors, got weights"):
             from_torchvision("resnet18", tmp_path / "none.pth")

@@ -223,9 +223,35 @@ class TestReport:
     def test_networks_that_tell_other_classes_are_left_out(self, call, place, tmp_path):
         draw_folder(tmp_path / "other" / "val", ["x", "y"], count=2, side=18)
         draw_folder(tmp_path / "other" / "train", ["x", "y"], count=4, side=18)
-        out = call("report", *networks(place, "a"), "--data.root", tmp_path / "other", "--only", "[confidence,texture]")
-        page = (out / "report.html").read_text()
+        options = ("--data.root", tmp_path / "other", "--only", "[transfer,confidence,texture]", "--seeds", "[0]")
+        page = (call("report", *networks(place, "a"), *options) / "report.html").read_text()
         assert "a tells 3 classes that are not those of the data" in page
+
+    def test_nothing_to_measure_is_an_error_and_no_page(self, call, place, tmp_path):
+        with pytest.raises(SystemExit, match=r"^evaluate.py: error: nothing .* can be measured: neither --stimuli"):
+            call("report", *networks(place, "a"), data=False)
+        assert not (tmp_path / "out").exists()
+
+    def test_an_interrupted_report_keeps_what_is_done(self, call, options, monkeypatch, tmp_path):
+        def stops(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(sections, "high_frequencies", stops)
+        with pytest.raises(SystemExit) as end:
+            call("report", *options, "--only", "[confidence,high-frequencies,saliency,confidence]")
+        assert end.value.code == 130
+        page = (tmp_path / "out" / "report.html").read_text()
+        assert re.findall(r'<section id="([\w-]+)"', page) == ["confidence", "not-measured"]
+        assert re.findall(r'<th scope="row">([\w-]+)</th><td>(\w+)', page) == [
+            ("high-frequencies", "interrupted"), ("saliency", "left"),
+        ]  # fmt: skip
+
+    def test_results_of_single_measurements_stay(self, call, options):
+        out = call("confidence", *options[:2])
+        before = (out / "confidence.json").read_text()
+        with pytest.raises(SystemExit, match=r"confidence.json is there already: give another --out, or --overwrite"):
+            call("report", *options, "--only", "[confidence]")
+        assert (out / "confidence.json").read_text() == before
 
     def test_a_page_stays_unless_it_may_go(self, call, place, options):
         out = call("report", *options, "--only", "[confidence]")
@@ -250,6 +276,13 @@ class TestReport:
         (("confidence", "--torchvision", "resnet18"), "--weights must be given for 'resnet18'"),
         (("confidence", "--weights", "x=y.pth"), "--weights must be of a network that is given, none, got 'x'"),
         (("report", "--only", "[shape]"), "only must hold some of shape-bias, .*, got 'shape'"),
+        (("report", "--only", "[]"), "only must hold at least one measurement, got none"),
+        (("report", "--limit", -1), "limit must be at least 1, got -1"),
+        (("confidence", "--batch_size", 0), "batch_size must be at least 1, got 0"),
+        (("confidence", "--size", 0), "size must be at least 1, got 0"),
+        (("confidence", "--share", 0), r"share must lie in \(0, 1\], got 0"),
+        (("confidence", "--device", "gpu"), "device must be cpu or cuda, got 'gpu'"),
+        (("confidence", "--device", "cuda:99"), r"device must be one of the \d+ GPUs that are found, got 'cuda:99'"),
         (("texture",), "no --boundaries are given"),
     ],
 )
@@ -275,6 +308,26 @@ def test_a_typo_is_named_in_a_line(arguments, message, capsys):
     assert end.value.code == 2
     assert message in told
     assert told.count("\n") == 1
+
+
+def test_classes_in_another_order_are_told_as_such(call, place, tmp_path):
+    there = torch.load(place / "a" / "last.ckpt")
+    there[KEY]["classes"] = CLASSES[::-1]
+    torch.save(there, tmp_path / "turned.ckpt")
+    with pytest.raises(SystemExit, match="turned tells 3 classes in another order than the data have them"):
+        call("confidence", "--checkpoint", f"turned={tmp_path}/turned.ckpt")
+
+
+def test_label_corruption(call, place, capsys):
+    grid = ("--kinds", "[flip]", "--probabilities", "[0.2,1]", "--gold", "[0.25]", "--runs", "[3]", "--epochs", 1)
+    out = call("label-corruption", *grid)
+    found = record(out, "label-corruption")
+    assert [(run["probability"], run["variant"], run["seed"]) for run in found["runs"]] == [
+        (0.2, "baseline", 3), (0.2, "diffusion", 3), (1.0, "baseline", 3), (1.0, "diffusion", 3),
+    ]  # fmt: skip
+    assert (found["images"], found["test_images"]) == (24, 12)
+    assert all(0 <= run["error"] <= 1 for run in found["runs"])
+    assert "  flip 1, diffusion\n" in capsys.readouterr().err
 
 
 def test_names_of_what_is_given(tmp_path):

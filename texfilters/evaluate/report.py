@@ -118,16 +118,25 @@ def write(section: Section, folder: Path) -> list[Path]:
     for path, figure in zip(pictures, section.figures.values(), strict=True):
         drawn.save(figure, path)
         files.append(path)
-    unfinished = folder / f"{section.name}.json.unfinished"
+    write_whole(last, text)
+    return [*files, last]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file completely or not at all; until then one that is there stays.
+
+    Raises:
+        OSError: for what cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         with unfinished.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, last)
+        os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return [*files, last]
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from texfilters.ssl._checkpoint import KEY, read
+from texfilters.ssl._networks import finite
 from texfilters.ssl.byol import BYOL
 from texfilters.ssl.dense_cl import DenseCL
 from texfilters.ssl.moco_v2 import MoCoV2
@@ -42,6 +43,7 @@ def embedding(
         missing, unknown = method.load_state_dict(weights, strict=False)
         if misfits := [name for name in (*missing, *unknown) if "queue" not in name]:
             raise ValueError(f"the weights in {path} do not fit {kind}: {', '.join(misfits[:3])}")
+        finite(path, weights)
     query: tuple[nn.Module, ...]
     key: tuple[nn.Module, ...]
     if kind == "MoCoV2":

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from texfilters import _check
 from texfilters.evaluate.own_classes import read_mapping
 from texfilters.evaluate.sections import LabeledImages, Model
 from texfilters.ssl._embedding import embedding
@@ -47,12 +48,19 @@ class Measured:
 
     Args:
         given: the options of ssl/evaluate.py, by their names; those that a measurement lacks count as not given.
+
+    Raises:
+        ValueError: for numbers out of their ranges, and a device that is not there.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given
-        device = given.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.device = torch.device(device)
+        for name in ("batch_size", "limit", "train_limit", "size"):
+            if given.get(name) is not None:
+                _check.whole(name, given[name], least=1)
+        if (share := given.get("share")) is not None and not 0 < share <= 1:
+            raise ValueError(f"share must lie in (0, 1], got {share}")
+        self.device = _device(given.get("device"))
         self.data: ImageData | None = given.get("data")
         self.seed: int = given.get("seed") or 0
 
@@ -129,7 +137,10 @@ class Measured:
             raise Missing("no labeled images are given: --data")
         for name, model in self.classifying.items():
             if model.classes != self.classes:
-                raise Missing(f"{name} tells {len(model.classes)} classes that are not those of the data")
+                told = f"{name} tells {len(model.classes)} classes"
+                if sorted(model.classes) == sorted(self.classes):
+                    raise Missing(f"{told} in another order than the data have them")
+                raise Missing(f"{told} that are not those of the data")
         return self.classifying
 
     @functools.cached_property
@@ -199,7 +210,8 @@ class Measured:
 
     def _folder(self, folder: str) -> LabeledImages:
         size = min(network.about["sees"]["size"] for network in self.networks.values())
-        side = _side(folder, size, getattr(self.data, "side", None) or 256 * size // 224)
+        # Where images of the data are not resized, networks see them whole, and these as well.
+        side = _side(folder, size, getattr(self.data, "side", size))
         data = FolderData(folder, self.given["batch_size"], side=side, workers=getattr(self.data, "workers", 0))
         return LabeledImages(
             labeled(data, "train", self.given["batch_size"], self.given.get("limit")), tuple(data.classes)
@@ -230,6 +242,20 @@ def named(option: str, values: Sequence[str], owners: Mapping[str, Any] | None =
             )
         result[name] = value
     return result
+
+
+def _device(given: str | None) -> torch.device:
+    if given is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(given)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu or cuda, got {given!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device must be one of the {torch.cuda.device_count()} GPUs that are found, got {given!r}")
+    return device
 
 
 def _name(value: str) -> str:

@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import pickle
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +103,24 @@ def tensors_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"no weights at {path}")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, TypeError) as error:
+    except Exception as error:  # of many kinds: bytes of another format are read as instructions
         raise ValueError(
             f"{path} is no file of weights, or is damaged: {' '.join(str(error).split())[:200]}"
         ) from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} must hold a mapping of weights, got {type(found).__name__}")
     return found
+
+
+def finite(path: str | os.PathLike[str], weights: Mapping[str, Tensor]) -> None:
+    """Whether all weights of a file are numbers.
+
+    Raises:
+        ValueError: naming the first that are not.
+    """
+    for name, tensor in weights.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{path} must hold finite weights, got NaN or infinity in {name}")
 
 
 def _built(about: dict[str, Any]) -> dict[str, Any]:

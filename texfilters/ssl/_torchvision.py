@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from texfilters.evaluate.sections import Model
 from texfilters.ssl._backbones import _remove_classifier
 from texfilters.ssl._checkpoint import _misfits
-from texfilters.ssl._networks import Computing, Seen, tensors_of
+from texfilters.ssl._networks import Computing, Seen, finite, tensors_of
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and of modules that hold the network
 
@@ -52,6 +52,7 @@ def from_torchvision(
     network = _built(name, state, count)
     if misfits := _misfits(state, network.state_dict()):
         raise ValueError(f"the weights in {weights} do not fit {name}: {misfits}")
+    finite(weights, state)
     network.load_state_dict(state)
     network.eval().requires_grad_(False).to(torch.device(device))
     if torch.device(device).type == "cuda":

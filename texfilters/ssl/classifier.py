@@ -13,7 +13,7 @@ from texfilters.evaluate.sections import Model
 from texfilters.evaluate.transfer import STANDARDIZED
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._checkpoint import KEY, read
-from texfilters.ssl._networks import Computing, Seen, digest, pretrained, seen, tensors_of, untrained
+from texfilters.ssl._networks import Computing, Seen, digest, finite, pretrained, seen, tensors_of, untrained
 from texfilters.ssl._torchvision import from_torchvision
 
 __all__ = ["from_checkpoint", "from_torchvision", "probe_file", "trained"]
@@ -55,6 +55,7 @@ def from_checkpoint(
         raise ValueError(f"random_init must be without a classifier, which is of a trained network, got {classifier}")
     device = torch.device(device)
     backbone, about = untrained(path, seed) if random_init else pretrained(path)
+    finite(path, backbone.state_dict())
     view = seen(about, size, share)
     head: nn.Module | None = None
     if classifier is not None:
@@ -144,8 +145,7 @@ def _probed(
     shape = (len(names or ()), backbone.dim)
     if not isinstance(weight, Tensor) or not isinstance(bias, Tensor) or weight.shape != shape or len(bias) != shape[0]:
         raise ValueError(f"{path} must hold a classifier from {shape[1]} features to its {shape[0]} classes, got none")
-    if not bool(weight.isfinite().all() and bias.isfinite().all()):
-        raise ValueError(f"{path} must hold finite weights, got NaN or infinity")
+    finite(path, {"classifier.weight": weight, "classifier.bias": bias})
     head = nn.Linear(shape[1], shape[0])
     head.load_state_dict({"weight": weight, "bias": bias})
     if (tuned := given.get("backbone")) is not None:
@@ -153,6 +153,7 @@ def _probed(
             backbone.load_state_dict(tuned)
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"the weights in {path} do not fit {backbone.name}: {error}") from error
+        finite(path, backbone.state_dict())
     there = about["sees"]
     return (
         backbone,
@@ -170,6 +171,7 @@ def _own(path: str | os.PathLike[str], backbone: Backbone) -> tuple[nn.Linear, t
     weight, bias = (checkpoint["state_dict"].get(f"head.{name}") for name in ("weight", "bias"))
     if weight is None or bias is None or weight.shape != (len(bias), backbone.dim):
         raise ValueError(f"{path} must hold the classifier of its {backbone.dim} features, got none that fits")
+    finite(path, {"head.weight": weight, "head.bias": bias})
     head = nn.Linear(backbone.dim, len(bias))
     head.load_state_dict({"weight": weight, "bias": bias})
     names = tuple(checkpoint[KEY].get("classes") or ())
