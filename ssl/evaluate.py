@@ -16,7 +16,7 @@ import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +272,17 @@ def _told(given: Namespace, data: Namespace) -> str:
     return f"{data.class_path.rpartition('.')[2]} {data.init_args.get('root')}, {given.split}{some}{trained}"
 
 
+def _pasted(args: Sequence[str]) -> str:
+    """The command as a shell takes it, an option a line."""
+    lines = ["python ssl/evaluate.py"]
+    for word in map(shlex.quote, args):
+        if word.startswith("--"):
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return " \\\n".join(lines)
+
+
 def main(args: list[str] | None = None) -> None:
     parser = arguments()
     parsed = parser.parse_args(args)
@@ -291,8 +302,7 @@ def main(args: list[str] | None = None) -> None:
         if "checkpoint" in given:
             measured.networks  # noqa: B018, what is wrong with one is told before anything is measured
         if name == "report":
-            command = shlex.join(["python", "ssl/evaluate.py", *(sys.argv[1:] if args is None else args)])
-            status = reported(given, measured, parsed[name], command)
+            status = reported(given, measured, parsed[name], _pasted(sys.argv[1:] if args is None else args))
         else:
             report.write(measure(name, given, measured, parsed[name]), out)
             print(f"results: {out / files[0]}")

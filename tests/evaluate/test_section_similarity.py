@@ -40,7 +40,9 @@ class TestSimilarity:
         found = rows(section)
         for i, (name, each) in enumerate(models.items()):
             with seeded(3, CPU):
-                expected = evaluate.similarity_histograms(each.features, given, flipped, negatives=tiled, bins=2000)
+                expected = evaluate.similarity_histograms(
+                    each.features, given, flipped, negatives=tiled, bins=_similarity.FINE
+                )
             kinds = expected.positive, expected.other, expected.negative
             assert [row["mean"] for row in found[3 * i : 3 * i + 3]] == [kind.mean for kind in kinds]
             assert [row["pairs"] for row in found[3 * i : 3 * i + 3]] == [11, 4 * 3 + 4 * 3 + 3 * 2, 11]
@@ -77,6 +79,22 @@ class TestSimilarity:
         means = [row["mean"] for row in rows(section)]
         assert means[3:] == pytest.approx([-value for value in means[:3]])
 
+    def test_cosines_that_are_all_near_one_are_told_apart(self):
+        """As before training: a large constant in all embeddings."""
+        _, _, given = photos()
+        inner = embedding(0)
+
+        def near(images):
+            return 3000 + inner.features(images)
+
+        section = similarity(
+            {"a": Model(near, near, halved, (), CPU)}, given, {"a": lambda batch: batch[0].float()},
+            negatives=lambda views: views + 20 * torch.randn_like(views),
+        )  # fmt: skip
+        found = section.record["models"]["a"]
+        assert 0.999 < found["other image"]["mean"] < 0.99999
+        assert found["positive_above_other_image"] == 1.0
+
     def test_above_is_the_share_of_pairs(self):
         one, other = (1, 0, 3, 2), (2, 1, 1, 0)
         values = [[i for i, count in enumerate(counts) for _ in range(count)] for counts in (one, other)]
@@ -89,8 +107,9 @@ class TestSimilarity:
         counts = [0] * 2000
         for place in range(lowest, 2000):
             counts[place] = place
-        fine = Histogram(tuple(counts), 0.5, 0.1)
-        empty = Histogram((0,) * 2000, math.nan, math.nan)
+        within = _similarity.FINE // 2000
+        fine = Histogram(tuple(count if i == 0 else 0 for count in counts for i in range(within)), 0.5, 0.1)
+        empty = Histogram((0,) * _similarity.FINE, math.nan, math.nan)
         drawn = _similarity._readable({"a": evaluate.Similarity(fine, empty, fine)})["a"]
         assert len(drawn.positive.counts) == len(drawn.other.counts) == bins
         assert drawn.positive.total == fine.total

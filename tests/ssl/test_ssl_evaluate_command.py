@@ -1,8 +1,10 @@
 """ssl/evaluate.py from its options to its files."""
 
 import csv
+import html
 import json
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,7 +16,6 @@ from texfilters import evaluate
 from texfilters.evaluate import sections
 from texfilters.ssl import MoCoV2, Supervised, Views
 from texfilters.ssl._checkpoint import KEY, header
-from texfilters.ssl._measured import named
 from texfilters.ssl.classifier import from_checkpoint
 from texfilters.ssl.data import FolderData
 
@@ -253,6 +254,17 @@ class TestReport:
             call("report", *options, "--only", "[confidence]")
         assert (out / "confidence.json").read_text() == before
 
+    def test_the_command_can_be_pasted(self, call, place, options):
+        page = (
+            call("report", *options, "--only", "[shape-bias]", "--title", "shape & 'bias'") / "report.html"
+        ).read_text()
+        told = html.unescape(re.search(r"<pre><code>(.*?)</code>", page, re.DOTALL)[1])
+        assert told.startswith("python ssl/evaluate.py report \\\n    --data FolderData \\\n")
+        words = subprocess.run(
+            ["sh", "-c", "printf '%s\\n' " + told], capture_output=True, text=True, check=True
+        ).stdout
+        assert words.splitlines()[-2:] == ["--title", "shape & 'bias'"]
+
     def test_a_page_stays_unless_it_may_go(self, call, place, options):
         out = call("report", *options, "--only", "[confidence]")
         before = (out / "report.html").read_text()
@@ -328,17 +340,3 @@ def test_label_corruption(call, place, capsys):
     assert (found["images"], found["test_images"]) == (24, 12)
     assert all(0 <= run["error"] <= 1 for run in found["runs"])
     assert "  flip 1, diffusion\n" in capsys.readouterr().err
-
-
-def test_names_of_what_is_given(tmp_path):
-    path = tmp_path / "run=1" / "last.ckpt"
-    path.parent.mkdir()
-    path.touch()
-    assert named("--x", ["a=runs/b/last.ckpt", "runs/c/last.ckpt", "d.csv", "resnet50", str(path)]) == {
-        "a": "runs/b/last.ckpt", "c": "runs/c/last.ckpt", "d": "d.csv", "resnet50": "resnet50", "run=1": str(path),
-    }  # fmt: skip
-    assert named("--classifier", ["probe/linear.pth"], {"net": ""}) == {"net": "probe/linear.pth"}
-    with pytest.raises(ValueError, match="must be of a network that is given, a, b, got 'linear'"):
-        named("--classifier", ["probe/linear.pth"], {"a": "", "b": ""})
-    with pytest.raises(ValueError, match="must be NAME=VALUE, got 'a='"):
-        named("--x", ["a="])

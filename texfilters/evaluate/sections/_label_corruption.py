@@ -213,10 +213,11 @@ def _figures(runs: Sequence[Run], variants: Sequence[str], classes: Sequence[str
 
 
 def _text(record: Mapping[str, Any]) -> str:
-    seeds = len(record["seeds"])
+    seeds, epochs = len(record["seeds"]), record["settings"]["epochs"]
+    phases, repeats = f"{epochs} epoch{'s' * (epochs > 1)} a phase", f"{seeds} seed{'s' * (seeds > 1)}"
     return f"""\
 Networks trained on {record["images"]} images whose labels were corrupted, and tested on {record["test_images"]} with
-the right ones; {record["settings"]["epochs"]} epochs a phase, {seeds} {"seed" if seeds == 1 else "seeds"}. Of the
+the right ones; {phases}, {repeats}. Of the
 labels a fraction, the gold, is right and known to be. A network trained on the corrupted labels alone estimates from
 the gold images how labels were corrupted; a second one is trained on all images with a loss that knows it (GLC).
 

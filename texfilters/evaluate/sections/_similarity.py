@@ -12,7 +12,8 @@ from texfilters.evaluate._training import seeded
 from texfilters.evaluate.report import Section, Table
 from texfilters.evaluate.sections._model import LabeledImages, Models
 
-BINS = 2000  # so that networks are told apart, too, all of whose cosines are near 1, as before training
+FINE = 200_000  # before training all cosines may lie within 0.0001 of each other: bins must be far below that
+BINS = 2000  # of which as many are written and drawn
 DRAWN = 70  # at least
 
 TEXT = """\
@@ -70,7 +71,7 @@ def similarity(
                 key_network=(key_networks or {}).get(name),
                 negatives=negatives,
                 device=model.device,
-                bins=BINS,
+                bins=FINE,
             )
     count = next(iter(found.values())).positive.total
     drawn = _readable(found)
@@ -102,15 +103,21 @@ def above(one: Histogram, other: Histogram) -> float:
 
 def _readable(found: Mapping[str, Similarity]) -> dict[str, Similarity]:
     """Histograms whose bins are as many as can be told apart over the cosines that there are, the same for all."""
+    found = {name: _coarser(each, FINE // BINS) for name, each in found.items()}
     counts = [histogram.counts for each in found.values() for histogram in _kinds(each).values()]
     lowest = min(i for each in counts for i, count in enumerate(each) if count)
     merged = max(n for n in range(1, BINS + 1) if BINS % n == 0 and n <= max(1, (BINS - lowest) // DRAWN))
+    return {name: _coarser(each, merged) for name, each in found.items()}
+
+
+def _coarser(each: Similarity, merged: int) -> Similarity:
+    """The same cosines, of as many bins one."""
 
     def coarser(histogram: Histogram) -> Histogram:
-        sums = tuple(sum(histogram.counts[i : i + merged]) for i in range(0, BINS, merged))
+        sums = tuple(sum(histogram.counts[i : i + merged]) for i in range(0, len(histogram.counts), merged))
         return Histogram(sums, histogram.mean, histogram.deviation)
 
-    return {name: Similarity(*map(coarser, _kinds(each).values())) for name, each in found.items()}
+    return Similarity(*map(coarser, _kinds(each).values()))
 
 
 def _kinds(each: Similarity) -> dict[str, Histogram]:
