@@ -252,7 +252,6 @@ def reported(given: Namespace, measured: Measured, config: Namespace, command: s
         "Command": command,
     }
     page = report.page(given.title, found, {name: fact for name, fact in about.items() if fact})
-    out.mkdir(parents=True, exist_ok=True)
     report.write_whole(out / "report.html", page)
     print(f"results: {out / 'report.html'}")
     return 130 if stopped else int(bool(failed))
@@ -288,6 +287,8 @@ def main(args: list[str] | None = None) -> None:
     parsed = parser.parse_args(args)
     name = parsed.measurement
     out = Path(parsed[name].out)
+    if out.exists() and not out.is_dir():
+        sys.exit(f"evaluate.py: error: --out must be a folder, got the file {out}")
     files = ["report.html", *(f"{each}.json" for each in parsed[name].only)] if name == "report" else [f"{name}.json"]
     for there in (out / file for file in files):
         if there.exists() and not parsed[name].overwrite:
@@ -301,6 +302,7 @@ def main(args: list[str] | None = None) -> None:
         measured = Measured(vars(given))
         if "checkpoint" in given:
             measured.networks  # noqa: B018, what is wrong with one is told before anything is measured
+        out.mkdir(parents=True, exist_ok=True)
         if name == "report":
             status = reported(given, measured, parsed[name], _pasted(sys.argv[1:] if args is None else args))
         else:

@@ -77,5 +77,5 @@ def test_mappings_from_files(tmp_path):
         read_mapping(tmp_path / "list.yaml")
     with pytest.raises(ValueError, match=r"bad\.json must be a YAML or JSON file: Expecting"):
         read_mapping(tmp_path / "bad.json")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="mapping must be a YAML or JSON file, or a mapping itself, got"):
         read_mapping(tmp_path / "none.yaml")

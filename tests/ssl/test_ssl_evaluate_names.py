@@ -1,9 +1,10 @@
-"""What is given to ssl/evaluate.py as NAME=VALUE."""
+"""Names on the command line of ssl/evaluate.py: of networks, files and options."""
 
 import pytest
 
 pytest.importorskip("lightning", reason="needs lightning")
 
+from probe_cases import script
 from texfilters.ssl._measured import named
 
 
@@ -19,3 +20,21 @@ def test_names_of_what_is_given(tmp_path):
         named("--classifier", ["probe/linear.pth"], {"a": "", "b": ""})
     with pytest.raises(ValueError, match="must be NAME=VALUE, got 'a='"):
         named("--x", ["a="])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("shapebias",), "argument measurement: invalid choice: 'shapebias'"),
+        (("shape-bias", "--stimulus", "x"), "unrecognized arguments: --stimulus x"),
+        (("high-frequencies", "--masks", "[round]"), 'Parser key "masks"'),
+        ((), "was not provided"),
+    ],
+)
+def test_a_typo_is_named_in_a_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        script("evaluate").main(list(arguments))
+    told = capsys.readouterr().err
+    assert end.value.code == 2
+    assert message in told
+    assert told.count("\n") == 1

@@ -21,8 +21,10 @@ def read_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: if it holds anything but a mapping.
         ImportError: for YAML without PyYAML.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"mapping must be a YAML or JSON file, or a mapping itself, got {str(path)!r}")
     try:
+        text = Path(path).read_text(encoding="utf-8")
         if str(path).endswith(".json"):
             found = json.loads(text)
         else:

@@ -209,12 +209,16 @@ class Measured:
         return models, keys
 
     def _folder(self, folder: str) -> LabeledImages:
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"tests must be folders of images by class, got {folder!r}")
         size = min(network.about["sees"]["size"] for network in self.networks.values())
         # Where images of the data are not resized, networks see them whole, and these as well.
         side = _side(folder, size, getattr(self.data, "side", size))
         data = FolderData(folder, self.given["batch_size"], side=side, workers=getattr(self.data, "workers", 0))
+        # Of a folder with train/ and val/, which may be that of --data, what probes may have been trained on stays out.
+        split = "val" if data._validates() else "train"
         return LabeledImages(
-            labeled(data, "train", self.given["batch_size"], self.given.get("limit")), tuple(data.classes)
+            labeled(data, split, self.given["batch_size"], self.given.get("limit")), tuple(data.classes)
         )
 
 
