@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from texfilters.evaluate._corruption_errors import CorruptionErrors, measured, shown
-from texfilters.evaluate._lines import below, styles, titled
-from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure
+from texfilters.evaluate._lines import below, styles
+from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure, _titled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,5 +42,5 @@ def corruption_figure(models: Mapping[str, CorruptionErrors], title: str = "") -
         axes.set_xlabel("severity", fontsize=9, color=_INK)
     figure.supylabel("error, %", fontsize=9, color=_INK)
     below(figure)
-    titled(figure, title)
+    _titled(figure, title)
     return figure

@@ -4,7 +4,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from texfilters.evaluate.figures import _COLORS, _INK, _MARKERS
+from texfilters.evaluate.figures import _COLORS, _MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,14 +33,6 @@ def below(figure: "Figure") -> None:
     lines = rows * max(name.count("\n") + 1 for name in names)
     figure.set_size_inches(width, height + 0.2 * lines + 0.05)
     figure.legend(list(handles.values()), names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
-
-
-def titled(figure: "Figure", title: str) -> None:
-    """A title at the left, on as many lines as it needs; the figure grows by those after the first."""
-    width, height = figure.get_size_inches()
-    lines = wrapped(title, math.floor((width - 0.1) / _EM))
-    figure.set_size_inches(width, height + 0.18 * lines.count("\n"))
-    figure.suptitle(lines, fontsize=10, color=_INK, x=0.01, ha="left")
 
 
 def wrapped(words: str, letters: int) -> str:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from texfilters import _check
 from texfilters.evaluate._counting import RightAnswers
-from texfilters.evaluate._lines import below, styles, titled
+from texfilters.evaluate._lines import below, styles
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure
+from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -136,7 +136,7 @@ def frequency_figure(curves: Mapping[str, FrequencyCurve], title: str = "") -> "
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
     below(figure)
-    titled(figure, title)
+    _titled(figure, title)
     return figure
 
 
