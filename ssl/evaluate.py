@@ -13,6 +13,7 @@ ssl/probe.py; else one is trained here, on the frozen features of the training i
 """
 
 import dataclasses
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def shape_bias(given: Namespace, m: Measured) -> Section:
         mapping=m.mapping,
         limit=given.limit,
         batch_size=given.batch_size,
+        num_workers=given.workers,
     )
 
 
@@ -220,7 +222,7 @@ def reported(given: Namespace, measured: Measured, config: Namespace, command: s
         found.append(Section("not-measured", "Not measured", text, {}, (table,)))
     about = {
         "Networks": "\n".join(f"{name}: {_described(network.about)}" for name, network in measured.networks.items()),
-        "Data": "none" if config.data is None else ", ".join(f"{k} {v}" for k, v in _told(config.data).items()),
+        "Data": "none" if config.data is None else _told(given, config.data),
         "Device": torch.cuda.get_device_name(measured.device) if measured.device.type == "cuda" else "CPU",
         "Versions": f"texfilters {texfilters.__version__}, torch {torch.__version__}",
         "Command": command,
@@ -240,8 +242,10 @@ def _described(about: dict[str, Any]) -> str:
     return f"{about['backbone']['name']} by {about['method']}{before}, {about['checkpoint']}; classifier: {classifier}"
 
 
-def _told(data: Namespace) -> dict[str, Any]:
-    return {"set": data.class_path.rpartition(".")[2], "root": data.init_args.get("root")}
+def _told(given: Namespace, data: Namespace) -> str:
+    some = f", at most {given.limit} images" if given.limit else ""
+    trained = f", trained on at most {given.train_limit}" if given.train_limit else ""
+    return f"{data.class_path.rpartition('.')[2]} {data.init_args.get('root')}, {given.split}{some}{trained}"
 
 
 def main(args: list[str] | None = None) -> None:
@@ -261,7 +265,7 @@ def main(args: list[str] | None = None) -> None:
         if "checkpoint" in given:
             measured.networks  # noqa: B018, what is wrong with one is told before anything is measured
         if name == "report":
-            command = "python ssl/evaluate.py " + " ".join(sys.argv[1:] if args is None else args)
+            command = shlex.join(["python", "ssl/evaluate.py", *(sys.argv[1:] if args is None else args)])
             good = reported(given, measured, parsed[name], command)
         else:
             report.write(measure(name, given, measured, parsed[name]), Path(given.out))

@@ -95,6 +95,16 @@ def test_categories_of_another_list_are_answered_with_the_mean():
     assert set(rows) == {("edges", "linear", kind) for kind in ("categories, mean", "categories, own probe")}
 
 
+def test_categories_of_ones_own_leave_stimuli_theirs():
+    train, stimuli = drawn(200, 0), drawn(80, 4, ("bear", "car", "cat", "dog"))
+    mapping = {"animal": ["cat", "dog"], "thing": ["automobile", "house"]}
+    options = {"probes": ("knn",), "k": 9}
+    own = by_kind(transfer(train, {"edges": stimuli, "near": drawn(40, 1)}, categories=mapping, **options))
+    usual = by_kind(transfer(train, {"edges": stimuli}, **options))
+    assert [own["edges", "knn", kind] for _, _, kind in usual] == list(usual.values())
+    assert own["near", "knn", "categories, added up"].images == 40
+
+
 def test_tests_may_have_some_of_the_classes_in_another_order():
     train, test = drawn(200, 0), drawn(60, 6, ("dog", "cat"))
     swapped = LabeledFeatures(test.features, 1 - test.labels, ("cat", "dog"))
@@ -109,7 +119,10 @@ def test_tests_may_have_some_of_the_classes_in_another_order():
         ({"seeds": ()}, "tests and seeds must hold at least one"),
         ({"probes": ()}, "probes must hold at least one"),
         ({"probes": ("svm",)}, "probes must be one of"),
-        ({"tests": {"t": drawn(20, 0, ("oven", "clock"))}}, "classes of training, or categories of them, got oven"),
+        (
+            {"tests": {"t": drawn(20, 0, ("oven", "clock"))}},
+            "classes of training, or two categories of them at least, got oven",
+        ),
         ({"categories": {"pet": ["lion"]}}, "classes of the network"),
         ({"k": 0}, "k must be at least 1, got 0"),
         (

@@ -1,15 +1,12 @@
 """Lines of several networks in one picture: how they are told apart, and where their names go."""
 
 import math
-import textwrap
 from typing import TYPE_CHECKING, Any
 
-from texfilters.evaluate.figures import _COLORS, _MARKERS
+from texfilters.evaluate.figures import _COLORS, _EM, _MARKERS, _wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_EM = 0.083  # inches of a letter of 10 points, on the wide side
 
 
 def styles(count: int) -> list[dict[str, Any]]:
@@ -26,15 +23,10 @@ def below(figure: "Figure") -> None:
             handles.setdefault(str(label), handle)
     width, height = figure.get_size_inches()
     letters = max(4, math.floor((width - 0.7) / (0.9 * _EM)))
-    names = [wrapped(name, letters) for name in handles]
+    names = [_wrapped(name, letters) for name in handles]
     longest = max(len(line) for name in names for line in name.splitlines())
     columns = max(1, min(len(names), math.floor(width / (0.6 + 0.9 * _EM * longest))))
     rows = -(-len(names) // columns)
     lines = rows * max(name.count("\n") + 1 for name in names)
     figure.set_size_inches(width, height + 0.2 * lines + 0.05)
     figure.legend(list(handles.values()), names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
-
-
-def wrapped(words: str, letters: int) -> str:
-    """On lines of at most as many letters."""
-    return textwrap.fill(words, letters)

@@ -1,5 +1,6 @@
 """Pictures of measurements. They need matplotlib, and touch no global state of it."""
 
+import math
 import os
 import textwrap
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ five at least 16."""
 _BLUE, _ORANGE = _COLORS[:2]
 _COOL, _WARM = tuple(_COLORS[i] for i in (0, 3, 4, 6, 8, 9)), tuple(_COLORS[i] for i in (1, 2, 5, 7))
 _MARKERS = "osD^vPXh<>"
+_EM = 0.083  # inches of a letter of 10 points, on the wide side
 _NAMED = 25  # classes whose names and shares can still be read
 
 
@@ -138,9 +140,16 @@ def _figure(size: tuple[float, float]) -> "Figure":
     return ready()(figsize=size, layout="constrained", facecolor="white")
 
 
+def _wrapped(words: str, letters: int) -> str:
+    """On lines of at most as many letters."""
+    return textwrap.fill(words, letters)
+
+
 def _titled(figure: "Figure", title: str) -> None:
-    """In lines that the figure has room for: about 11 characters an inch."""
-    lines = textwrap.fill(title, max(20, int(11 * figure.get_figwidth())))
+    """A title at the left, on as many lines as it needs; the figure grows by those after the first."""
+    width, height = figure.get_size_inches()
+    lines = _wrapped(title, math.floor((width - 0.1) / _EM))
+    figure.set_size_inches(width, height + 0.18 * lines.count("\n"))
     figure.suptitle(lines, fontsize=10, color=_INK, x=0.01, ha="left")
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from texfilters.evaluate import figures
-from texfilters.evaluate._lines import wrapped
 from texfilters.evaluate.saliency import normalized, spread
 
 if TYPE_CHECKING:
@@ -50,8 +49,8 @@ def saliency_sheet(
     for what, given in (("labels", labels), ("boxes", boxes)):
         if given is not None and len(given) != len(images):
             raise ValueError(f"{what} must be one an image, {len(images)}, got {len(given)}")
-    words = [wrapped(label, _LETTERS) for label in labels or [""] * len(images)]
-    names = {name: wrapped(name, _LETTERS) for name in maps}
+    words = [figures._wrapped(label, _LETTERS) for label in labels or [""] * len(images)]
+    names = {name: figures._wrapped(name, _LETTERS) for name in maps}
     lines = [1 + text.count("\n") for text in words]
     lines[0] = max(lines[0], *(2 + name.count("\n") for name in names.values()))
     height = _CELL * images.shape[2] / images.shape[3]

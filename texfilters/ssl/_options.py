@@ -45,6 +45,7 @@ def of_mapping(parser: ArgumentParser) -> None:
 
 def of_stimuli(parser: ArgumentParser) -> None:
     parser.add_argument("--stimuli", type=str | None, help="a folder of images named shapeN-textureM")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode stimuli")
 
 
 def of_answers(parser: ArgumentParser) -> None:

@@ -75,7 +75,7 @@ def corruptions(
     scaled = scaled and set(first.severities) == set(SEVERITIES)
     relative = [other.mce(first) if _has_errors(first) else None for other in others]
     drawn = " Frost is drawn, not the authors' pictures, so that it is not that of ImageNet-C."
-    told = f"Relative mCE is in percent of the corruption errors of {next(iter(models))}." if others else ""
+    told = f"mCE relative to {next(iter(models))} is in percent of its errors under each corruption." if others else ""
     return Section(
         name="corruptions",
         title="Corruptions",
@@ -114,8 +114,8 @@ def _summary(found: Mapping[str, CorruptionErrors], scaled: bool, relative: Sequ
         rows.append(tuple(cells))
     if len(rows) == 2:
         rows.append(difference(rows))
-    scale = ("mCE, %", "relative mCE, %") if scaled else ()
-    ratio = (f"mCE of that of {next(iter(found))}, %",) if relative else ()
+    scale = ("mCE, %", "relative mCE of what is added to clean errors, %") if scaled else ()
+    ratio = (f"mCE relative to {next(iter(found))}, %",) if relative else ()
     return Table("Errors", ("network", "clean error, %", "mean error, %", *scale, *ratio), tuple(rows))
 
 

@@ -150,7 +150,7 @@ def _overall(results: Mapping[str, ShapeBias], intervals: Mapping[str, ShapeBias
         cues = (result.counts.shape + result.counts.texture) / images
         rows.append((name, images, *result.counts, percent(cues), *map(percent, (result.overall, lower, upper))))
     if len(rows) == 2:
-        rows.append(difference(rows))
+        rows.append((*difference(rows)[:-2], None, None))
     header = ("observer", "images", "shape", "texture", "other", "shape or texture, %", "shape bias, %")
     return Table("Decisions", (*header, "lower, %", "upper, %"), tuple(rows))
 
