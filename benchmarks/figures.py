@@ -1,4 +1,4 @@
-"""Draw the figures of the README.
+"""Draw the figures of the README and of docs/evaluation.md.
 
 python benchmarks/figures.py [--out docs]
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 import demo
+import evaluation_figures
 import photos
 from texfilters.cli.contact_sheet import contact_sheet
 
@@ -27,6 +28,7 @@ def main() -> None:
         path = folder / name
         draw(rows, cell, text).save(path, "JPEG", quality=85, optimize=True, progressive=True)
         print(f"wrote {path}, {path.stat().st_size / 1e3:.0f} kB")
+    evaluation_figures.draw(folder)
 
 
 def draw(rows: dict[str, Sequence[tuple[str, Image.Image]]], cell: int, text: int | None) -> Image.Image:

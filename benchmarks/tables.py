@@ -1,4 +1,4 @@
-"""Write the tables of the README and docs/measurements.md: python benchmarks/tables.py [--check].
+"""Write the tables of the README and the pages beside it: python benchmarks/tables.py [--check].
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; NAME is one of those in TABLES below. The
 numbers are those of the committed results.
@@ -25,10 +25,12 @@ import tables_pipeline
 import tables_ssl
 import tables_studies
 import tables_suppression
+import tables_texture
+import texture_quality
 from table_cells import Result
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/measurements.md", "ssl/README.md")
+PAGES = ("README.md", "docs/measurements.md", "docs/evaluation.md", "ssl/README.md")
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -77,6 +79,8 @@ STUDIES: dict[str, Callable[[], str]] = {
         f"label-corruption-{name}": partial(tables_label_corruption.table_of, name, RESULTS / "evaluate")
         for name in label_corruption_studies.STUDIES
     },
+    "texture-bsds500": partial(tables_texture.table_of, texture_quality.RESULT),
+    "texture-settings": partial(tables_texture.table_of_settings, texture_quality.SETTINGS_RESULT),
     **{
         f"suppression-{name}": partial(tables_suppression.table_of, name, RESULTS / "evaluate")
         for name in suppression_studies.STUDIES

@@ -1,4 +1,4 @@
-"""The table of texture suppression, from the result of texture_quality.py."""
+"""The tables of texture suppression, from the results of texture_quality.py."""
 
 import json
 from pathlib import Path
@@ -40,9 +40,30 @@ def table_of(path: Path) -> str:
         f"of both enclose it. The photos' own robust kappa: median {kappa['median']:.1f} grey levels, quartiles "
         f"{kappa['quartiles'][0]:.1f} and {kappa['quartiles'][1]:.1f}."
     )
+    return f"{table(head, lines)}\n{note}\n\n{_origin(result)}\n"
+
+
+def table_of_settings(path: Path) -> str:
+    """A line a tolerance and margin, a column a filter."""
+    if not path.exists():
+        return not_yet(needs_gpu=False)
+    result: Result = json.loads(path.read_text())
+    names = list(result["rows"][0]["kept"])
+    lines = [
+        [
+            f"{row['tolerance']} and {row['margin']} pixels",
+            *("" if (share := row["kept"][name]) is None else f"{100 * share:.1f}" for name in names),
+        ]
+        for row in result["rows"]
+    ]
+    note = f"Edge strength kept where 50 % of the texture energy is removed, in %, mean of {result['images']} photos."
+    return f"{table(['tolerance and margin', *names], lines)}\n{note}\n\n{_origin(result)}\n"
+
+
+def _origin(result: Result) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in result["packages"].items())
-    origin = f"{result['cpu']}, {result['cores']} cores; {result['date']}; commit {result['commit']}; {versions}"
-    return f"{table(head, lines)}\n{note}\n\n<sub>{origin}; `{result['command']}`.</sub>\n"
+    where = f"{result['cpu']}, {result['cores']} cores; {result['date']}; commit {result['commit']}; {versions}"
+    return f"<sub>{where}; `{result['command']}`.</sub>"
 
 
 def _number(value: float, otherwise: float = 0.0) -> float:

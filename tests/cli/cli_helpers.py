@@ -1,4 +1,4 @@
-"""How the tests start the command line, and the files they give it."""
+"""How the tests start the command line, the files they give it, and what it is to make of them."""
 
 import os
 import subprocess
@@ -8,9 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import skimage
+import torch
 from PIL import Image
 
+import texfilters
+from texfilters.cli import work
+
 SCIKIT_IMAGES = Path(skimage.__file__).parent / "data"
+MANIFEST = "texfilters-manifest.jsonl"
 
 
 class Outcome(NamedTuple):
@@ -43,3 +48,17 @@ def pixels(path: str | os.PathLike) -> np.ndarray:
 
 def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def suppress(source, target, metadata="keep", **flags) -> None:
+    """One file, as a job does it."""
+    settings = work.Settings("anisotropic-diffusion", flags, metadata=metadata, overwrite=True)
+    (record,) = work.do([work.Item("a", str(source), str(target))], settings, f"{target}.tmp")
+    assert record["status"] == "done", record
+
+
+def diffused(path, **parameters) -> np.ndarray:
+    """What the command's defaults make of an image."""
+    planes = torch.from_numpy(np.array(Image.open(path))).movedim(-1, 0)
+    values = {"niter": 20, "kappa": 20.0, "gamma": 0.1, "option": 1, **parameters}
+    return texfilters.anisotropic_diffusion(planes, **values).movedim(0, -1).numpy()

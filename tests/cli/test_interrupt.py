@@ -8,10 +8,8 @@ import time
 import pytest
 from PIL import Image
 
-from cli_helpers import files_in, finish, start
+from cli_helpers import MANIFEST, files_in, finish, start
 from texfilters.cli import atomic, interrupts
-
-MANIFEST = "texfilters-manifest.jsonl"
 
 # Whoever runs the tests in the background may have silenced Ctrl-C for everything below.
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -10,6 +10,7 @@ from torch import nn
 
 from texfilters.evaluate import confidence
 from texfilters.evaluate.confidence import (
+    NetworkAnswers,
     answers,
     calibration,
     network_answers,
@@ -75,6 +76,12 @@ class TestAnswers:
             network_answers(lambda x: x * math.nan, [(logits, labels)])
         with pytest.raises(ValueError, match="at least one image"):
             network_answers(nn.Identity(), [])
+        with pytest.raises(ValueError, match="at least one image"):
+            network_answers(nn.Identity(), [(logits[:0], labels[:0])])
+        with pytest.raises(ValueError, match=r"logits \[B, C\] for 10 images, got dict"):
+            network_answers(lambda x: {"logits": x}, [(logits, labels)])
+        with pytest.raises(ValueError, match="as many classes for every batch, got 6 and 4"):
+            network_answers(nn.Identity(), [(logits, labels), (logits[:, :4], labels % 4)])
         with pytest.raises(ValueError, match="labels must be 10 integers, one an image, got float32"):
             network_answers(nn.Identity(), [(logits, labels + 0.5)])
         with pytest.raises(ValueError, match=r"labels must lie in \[0, 6\), got"):
@@ -160,10 +167,23 @@ class TestCalibration:
         }
         figure = reliability_diagram(models)
         save(figure, tmp_path / "reliability.svg")
-        assert (
-            f"plain: expected error {100 * models['plain'].error:.1f} %" in (tmp_path / "reliability.svg").read_text()
-        )
+        written = (tmp_path / "reliability.svg").read_text()
+        assert all(f"expected error {100 * model.error:.1f} %" in written for model in models.values())
+        for axes, model in zip(figure.axes, models.values(), strict=False):
+            # Dark and pale parts of each bin that holds an image.
+            bars = [(bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()) for bar in axes.patches]
+            bars = [bar for bar in bars if bar[0] > 0]  # less those of the legend
+            filled = [(m + 0.5) / 15 for m, count in enumerate(model.counts) if count]
+            assert [bar[0] for bar in bars] == pytest.approx(np.repeat(filled, 2))
+            ends = [pale[1] + pale[2] for pale in bars[1::2]], [dark[2] for dark in bars[::2]]
+            pairs = [pair for pair in zip(model.accuracy, model.confidence, strict=True) if pair[0] == pair[0]]
+            assert ends[0] == pytest.approx([max(pair) for pair in pairs])
+            assert ends[1] == pytest.approx([min(pair) for pair in pairs])
         with pytest.raises(ValueError, match="at least one model"):
             reliability_diagram({})
+        for top in (torch.tensor([0.5, math.nan]), torch.tensor([0.5, 1.5]), torch.zeros(0)):
+            given = NetworkAnswers(*torch.zeros(2, len(top), dtype=torch.int64), top, top)
+            with pytest.raises(ValueError, match=r"given must hold probabilities in \[0, 1\] of at least one image"):
+                calibration(given)
         with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
             calibration(answers(logits.softmax(1), labels), 0)

@@ -1,6 +1,7 @@
 """Names of cue-conflict images, folders of them, and what a network answers to those."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -125,6 +126,7 @@ def test_images_of_other_sizes_are_named(folder):
     Image.new("RGB", (9, 9)).save(folder / "cat8-dog8.png")
     with pytest.raises(ValueError, match=r"images must be of one size, got 5 x 6 and 9 x 9, .*cat8-dog8.png"):
         answers_on_folder(class_in_red, folder, transform=lambda images: images)
+    pickle.dumps(CueConflict(folder).stacked)  # for workers that are spawned
     # One by one they need not be.
     assert len(answers_on_folder(class_in_red, folder, transform=lambda images: images, batch_size=1).images) == 7
 

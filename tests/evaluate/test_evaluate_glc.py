@@ -70,6 +70,15 @@ class TestGLC:
             assert first.equal(second)
         assert not run(*data, epochs=1, seed=4, suppressed=suppressed).estimate.equal(once.estimate)
 
+    @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+    def test_the_caller_may_be_without_gradients(self, mode):
+        data = *drawn(80), *drawn(20, seed=1)
+        expected = run(*data, epochs=1, gold=0.2)
+        with mode():
+            found = run(*data, epochs=1, gold=0.2)
+        assert found.estimate.equal(expected.estimate)
+        assert not any(parameter.is_inference() for parameter in found.model.parameters())
+
 
 class TestPhases:
     """What each phase is given, seen by a stand-in for `fit`."""
@@ -194,6 +203,10 @@ class TestBadInput:
             run(images, labels, images / 255, labels)
         with pytest.raises(ValueError, match=r"images must have shape \[N, C, H, W\].*\(80, 16, 16\)"):
             run(images[:, 0], labels, images, labels)
+        with pytest.raises(ValueError, match=r"test_images must have as many channels as images, 3, got 1"):
+            run(images, labels, images[:, :1], labels)
+        with pytest.raises(ValueError, match=r"suppressed must return uint8 images of shape .*, got NoneType"):
+            run(images, labels, images, labels, suppressed=lambda x: None)
         with pytest.raises(ValueError, match="labels must be as many as the images, 80, got 70"):
             run(images, labels[:70], images, labels)
         with pytest.raises(ValueError, match=r"test_labels must lie in \[0, 4\), got 4"):

@@ -133,7 +133,9 @@ class TestAccuracyByRadius:
     def test_images_that_are_normalized_already(self):
         """They would be clamped, and what is left of them be measured."""
         batches = [(x - 0.45 * (len(x) == 5), y) for x, y in waves()]
-        with pytest.raises(ValueError, match=r"images must lie in \[0, 1\], before any normalization, got 5 that do not"):
+        with pytest.raises(
+            ValueError, match=r"images must lie in \[0, 1\], before any normalization, got 5 that do not"
+        ):
             accuracy_by_radius(Striped(), batches, [5])
         batches[0][0][1, 2, 3, 4] = math.nan
         with pytest.raises(ValueError, match="got 6 that do not"):

@@ -74,6 +74,9 @@ class TestLabels:
         labels = torch.arange(4)
         with pytest.raises(ValueError, match="corruption must have rows >= 0 that sum to 1"):
             lc.corrupted_labels(labels, torch.full((4, 4), 0.3))
+        for bad in (torch.nan, torch.inf):
+            with pytest.raises(ValueError, match="corruption must have rows >= 0 that sum to 1"):
+                lc.corrupted_labels(labels, torch.eye(4) * bad)
         with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got 3"):
             lc.corrupted_labels(labels, torch.eye(3))
         with pytest.raises(ValueError, match=r"corruption must have shape \[K, K\], got \(3, 4\)"):
@@ -197,10 +200,20 @@ class TestLoss:
 
     def test_bad_input(self, batch):
         logits, labels, gold, corruption = batch
-        with pytest.raises(ValueError, match=r"logits must have shape \[B, 4\], got \(12, 5\)"):
+        with pytest.raises(ValueError, match=r"logits must have shape \[B, 4\] with B of at least 1, got \(12, 5\)"):
             lc.glc_loss(logits, labels, gold, corruption[:4, :4])
         with pytest.raises(ValueError, match="12 integers and bools, one an image"):
             lc.glc_loss(logits, labels, gold.long(), corruption)
+        with pytest.raises(ValueError, match=r"12 integers and bools, one an image, got torch\.float64"):
+            lc.glc_loss(logits, labels.double(), gold, corruption)
+        with pytest.raises(ValueError, match=r"logits must have shape \[B, 5\] with B of at least 1, got \(0, 5\)"):
+            lc.glc_loss(logits[:0], labels[:0], gold[:0], corruption)
+
+    def test_labels_of_any_integer_type(self, batch):
+        logits, labels, gold, corruption = batch
+        expected = lc.glc_loss(logits, labels, gold, corruption)
+        for dtype in (torch.uint8, torch.int16, torch.int32):
+            assert lc.glc_loss(logits, labels.to(dtype), gold, corruption).equal(expected)
 
 
 class TestArea:

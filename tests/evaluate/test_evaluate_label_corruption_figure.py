@@ -1,5 +1,7 @@
 """The pictures of label corruption: what they show."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -49,6 +51,18 @@ class TestEstimatedMatrix:
             torch.testing.assert_close(torch.from_numpy(shown.get_array().data), shares.float())
             assert shown.get_clim() == (0, 1)
             assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b", "c", "d"]
+
+    def test_long_names_of_many_classes_do_not_lie_on_each_other(self):
+        names = [f"a rather long name {i}" for i in range(25)]
+        figure = estimated_matrix(torch.eye(25), torch.eye(25), names, "a title " * 40)
+        figure.draw_without_rendering()
+        left = figure.axes[0]
+        boxes = [tick.get_window_extent() for tick in left.get_yticklabels()]
+        assert len(boxes) == 25
+        assert not any(box.overlaps(after) for box, after in itertools.pairwise(boxes))
+        title = figure._suptitle.get_window_extent()
+        assert title.x1 <= figure.bbox.x1
+        assert not title.overlaps(left.get_tightbbox())
 
     def test_many_classes_are_not_named(self):
         left = estimated_matrix(torch.eye(100), torch.eye(100)).axes[0]

@@ -1,19 +1,11 @@
-"""Saliency against formulas in NumPy, and a network that is left as it was."""
+"""Grad-CAM and gradient saliency against formulas in NumPy, and a network that is left as it was."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from texfilters.evaluate.saliency import (
-    box_masks,
-    goodness,
-    grad_cam,
-    gradient_saliency,
-    last_maps,
-    normalized,
-    spread,
-)
+from texfilters.evaluate.saliency import box_masks, goodness, grad_cam, gradient_saliency, last_maps, spread
 
 
 class Small(nn.Module):
@@ -28,6 +20,11 @@ class Small(nn.Module):
 
     def forward(self, x):
         return self.head(self.drop(self.relu(self.maps(x)).mean((2, 3))))
+
+
+class Nothing(nn.Module):
+    def forward(self, x):
+        return x[:, :0]
 
 
 @pytest.fixture
@@ -176,6 +173,32 @@ class TestGradCam:
         assert spread(maps).area.tolist() == [36 / 400, 63 / 400]
         assert goodness(gradient_saliency(network, images, [0]), masks, threshold=0).by_image.tolist() == [1, 0]
 
+    @pytest.mark.parametrize("made_inside", [False, True])
+    def test_in_inference_mode(self, network, images, made_inside):
+        expected = grad_cam(network, images), gradient_saliency(network, images, [1])
+        with torch.inference_mode():
+            given = images + 0 if made_inside else images
+            got = grad_cam(network, given), gradient_saliency(network, given, [1])
+        for one, other in zip(got, expected, strict=True):
+            assert torch.equal(one, other)
+
+    def test_a_compiled_network(self, network, images):
+        """Its parts go by their own names, and hooks reach them though it has run without."""
+        network.eval()
+        expected = grad_cam(network, images)
+        compiled = torch.compile(network, backend="eager")
+        with torch.no_grad():
+            compiled(images)
+        for layer in (None, "relu", network.relu, "_orig_mod.relu"):
+            assert torch.equal(grad_cam(compiled, images, layer), expected)
+
+    def test_autocast_of_the_caller(self, network, images):
+        expected = grad_cam(network, images)
+        with torch.autocast("cpu", torch.bfloat16):
+            got = grad_cam(network, images)
+        assert got.dtype == torch.float32
+        assert (got - expected).abs().max() < 0.05
+
     def test_frozen_networks_have_maps_too(self, network, images):
         free = grad_cam(network, images)
         assert torch.equal(free, grad_cam(network.requires_grad_(False), images))
@@ -206,6 +229,49 @@ class TestGradCam:
         with pytest.raises(ValueError, match=r"must have a part with outputs \[B, C, h, w\] that runs once"):
             grad_cam(nn.Sequential(nn.Flatten(), nn.Linear(576, 2)), images)
 
+    def test_tokens_are_no_maps(self):
+        """A transformer: maps of patches at first, heads x tokens x numbers in between, which are four axes too."""
+
+        class Attention(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.patches, self.norm, self.head = nn.Conv2d(3, 8, 4, stride=4), nn.LayerNorm(4), nn.Linear(8, 3)
+
+            def forward(self, x):
+                tokens = self.patches(x).flatten(2).mT
+                heads = self.norm(tokens.unflatten(2, (2, 4)).transpose(1, 2))
+                return self.head(heads.transpose(1, 2).flatten(2).mean(1))
+
+        network = Attention()
+        with pytest.raises(ValueError, match=r"network must end in maps.*got \[1, 2, 16, 4\] after them: give a layer"):
+            grad_cam(network, torch.randn(2, 3, 16, 16))
+        assert grad_cam(network, torch.randn(2, 3, 16, 16), "patches").shape == (2, 16, 16)
+
+    def test_maps_with_channels_last_are_no_maps(self):
+        class Windows(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.patches, self.norm, self.head = nn.Conv2d(3, 24, 4, stride=4), nn.LayerNorm(24), nn.Linear(24, 3)
+
+            def forward(self, x):
+                return self.head(self.norm(self.patches(x).movedim(1, -1)).mean((1, 2)))
+
+        with pytest.raises(ValueError, match=r"got \[1, 4, 4, 24\] after them: give a layer"):
+            last_maps(Windows(), torch.randn(1, 3, 16, 16))
+
+    def test_of_torchvisions_networks(self):
+        models = pytest.importorskip("torchvision.models", reason="needs torchvision")
+        x = torch.randn(1, 3, 64, 48)
+        for name, part in (
+            ("resnet18", "layer4"),
+            ("mobilenet_v3_small", "features"),
+            ("squeezenet1_1", "classifier.2"),
+            ("densenet121", "features"),
+            ("swin_t", "permute"),
+        ):
+            network = models.get_model(name, num_classes=3)
+            assert last_maps(network, x) is network.get_submodule(part), name
+
     def test_outputs_without_a_gradient(self, images):
         class Deaf(Small):
             def forward(self, x):
@@ -234,142 +300,14 @@ class TestGradientSaliency:
             torch.testing.assert_close(got[i], gradient_saliency(network, images[i : i + 1], [neuron])[0])
 
     def test_bad_neurons(self, network, images):
+        with pytest.raises(ValueError, match=r"neurons must be integers \[5, 1\], got torch.int64 \(\)"):
+            gradient_saliency(network, images, torch.tensor(1))
+        with pytest.raises(ValueError, match=r"network must return \[B, K\] for 5 images, got \(5, 0\)"):
+            gradient_saliency(nn.Sequential(nn.Flatten(), nn.Identity(), Nothing()), images)
         with pytest.raises(ValueError, match="neurons must be integers"):
             gradient_saliency(network, images, [])
         with pytest.raises(ValueError, match="neurons must be at least 0, got -1"):
             gradient_saliency(network, images, [-1])
-
-
-class TestNormalized:
-    def test_constant_maps(self):
-        maps = torch.stack([torch.zeros(2, 2), torch.full((2, 2), 3.0), torch.tensor([[1.0, 2], [3, 5]])])
-        expected = torch.stack([torch.zeros(2, 2), torch.ones(2, 2), torch.tensor([[0, 0.25], [0.5, 1]])])
-        assert torch.equal(normalized(maps), expected)
-
-    def test_a_nan_is_not_hidden(self):
-        assert normalized(torch.tensor([[[0, np.nan], [1, 2]]])).isnan().all()
-
-
-class TestGoodness:
-    def test_it_is_the_formula(self):
-        rng = np.random.default_rng(0)
-        maps, masks = rng.random((6, 9, 7)), rng.random((6, 9, 7)) < 0.3
-        expected = [(s * b).sum() / (b.sum() + np.maximum(s - b, 0).sum()) for s, b in zip(maps, masks, strict=True)]
-        got = goodness(torch.from_numpy(maps), torch.from_numpy(masks))
-        np.testing.assert_allclose(got.by_image, expected, rtol=1e-6)
-        assert got.mean == pytest.approx(np.mean(expected), rel=1e-6)
-
-    def test_with_a_threshold_it_is_intersection_over_union(self):
-        rng = np.random.default_rng(1)
-        maps, masks = 7 * rng.random((6, 9, 7)), rng.random((6, 9, 7)) < 0.3
-        above = maps > 3
-        expected = (above & masks).sum((1, 2)) / (above | masks).sum((1, 2))
-        got = goodness(torch.from_numpy(maps), torch.from_numpy(masks), threshold=3)
-        np.testing.assert_allclose(got.by_image, expected, rtol=1e-6)
-
-    def test_perfect_and_worst(self):
-        masks = torch.zeros(2, 4, 4, dtype=torch.bool)
-        masks[:, :2] = True
-        maps = torch.stack([masks[0].float(), (~masks[1]).float()])
-        assert goodness(maps, masks).by_image.tolist() == [1, 0]
-
-    def test_bad_input(self):
-        maps, masks = torch.rand(2, 4, 4), torch.ones(2, 4, 4, dtype=torch.bool)
-        empty = masks.clone()
-        empty[1] = False
-        with pytest.raises(ValueError, match=r"at least one pixel each, got none for image 1 \(1 such\)"):
-            goodness(maps, empty)
-        with pytest.raises(ValueError, match=r"lie in \[0, 1\] unless there is a threshold"):
-            goodness(2 * maps + 1, masks)
-        with pytest.raises(ValueError, match="must be at least 0"):
-            goodness(-maps, masks, threshold=0.5)
-        with pytest.raises(ValueError, match="hold no NaN"):
-            goodness(maps * np.nan, masks)
-        with pytest.raises(ValueError, match=r"\(2, 4, 4\) and \(2, 4, 5\)"):
-            goodness(maps, torch.ones(2, 4, 5, dtype=torch.bool))
-        with pytest.raises(ValueError, match=r"masks must be bool, got torch.float32"):
-            goodness(maps, masks.float())
-
-
-class TestBoxes:
-    def test_pixels_whose_centers_are_inside(self):
-        boxes = [torch.tensor([[1, 0, 3, 2], [4.4, 3.5, 9, 9]]), torch.tensor([[0.5, 0.5, 1.5, 1.6]])]
-        expected = np.zeros((2, 4, 6), dtype=bool)
-        expected[0, 0:2, 1:3] = True
-        expected[0, 3, 4:] = True
-        expected[1, 0:2, 0] = True  # a center on the left edge is inside, one on the right edge is not
-        np.testing.assert_array_equal(box_masks(boxes, (4, 6)), expected)
-
-    def test_bad_boxes(self):
-        with pytest.raises(ValueError, match=r"boxes of image 0 must have shape \[n, 4\] with n >= 1, got \(0, 4\)"):
-            box_masks([torch.zeros(0, 4)], (4, 4))
-        with pytest.raises(ValueError, match="boxes of image 1 must have left < right"):
-            box_masks([torch.tensor([[0, 0, 1, 1]]), torch.tensor([[2, 0, 2, 1]])], (4, 4))
-        with pytest.raises(ValueError, match="at least one image"):
-            box_masks([], (4, 4))
-
-
-class TestSpread:
-    def test_it_is_the_formulas(self):
-        maps = np.random.default_rng(0).random((5, 8, 6)) ** 4
-        got = spread(torch.from_numpy(maps))
-        for i, each in enumerate(maps):
-            shares = each / each.sum()
-            assert got.area[i].item() == (each > each.max() / 2).mean()
-            assert got.entropy[i].item() == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-12)
-        assert got.mean_area == pytest.approx(got.area.mean().item())
-        assert got.empty == 0
-
-    def test_the_ends(self):
-        one = torch.zeros(4, 5)
-        one[2, 3] = 7
-        got = spread(torch.stack([one, torch.full((4, 5), 0.2)]))
-        assert got.area.tolist() == [1 / 20, 1]
-        assert got.entropy.tolist() == pytest.approx([0, np.log(20)])
-
-    def test_a_map_of_zeros_has_none(self):
-        got = spread(torch.stack([torch.zeros(4, 5), torch.ones(4, 5)]))
-        assert got.area.isnan().tolist() == got.entropy.isnan().tolist() == [True, False]
-        assert (got.mean_area, got.empty) == (1, 1)
-        assert np.isnan(spread(torch.zeros(1, 4, 5)).mean_area)
-        with pytest.raises(ValueError, match="maps must be at least 0, got -1"):
-            spread(-torch.ones(1, 4, 5))
-
-
-class TestSheet:
-    def test_a_row_an_image_and_a_column_a_network(self, images, tmp_path):
-        pytest.importorskip("matplotlib", reason="needs matplotlib")
-        from texfilters.evaluate import figures
-        from texfilters.evaluate.saliency_figure import saliency_sheet
-
-        maps = torch.zeros(5, 16, 12)
-        maps[0, :8] = 1
-        boxes = [torch.tensor([[1, 2, 6, 9]])] * 5
-        sheet = saliency_sheet(
-            images.sigmoid(), {"plain": maps, "diffused": 1 - maps}, labels=list("abcde"), boxes=boxes
-        )
-        assert len(sheet.axes) == 15
-        assert [axes.get_title() for axes in sheet.axes[:6]] == [
-            "a", "plain\narea 50 %", "diffused\narea 50 %", "b", "no map", "area 100 %",
-        ]  # fmt: skip
-        # Heat where the map is 1, the gray image where it is 0.
-        shown = torch.from_numpy(np.array(sheet.axes[1].get_images()[0].get_array()))
-        assert (shown[:8].std(-1) > 0.05).all()
-        assert (shown[8:].std(-1) < 1e-3).all()
-        figures.save(sheet, tmp_path / "sheet.png")
-        assert (tmp_path / "sheet.png").stat().st_size > 5000
-
-    def test_bad_input(self, images):
-        pytest.importorskip("matplotlib", reason="needs matplotlib")
-        from texfilters.evaluate.saliency_figure import saliency_sheet
-
-        maps = torch.zeros(5, 16, 12)
-        with pytest.raises(ValueError, match=r"maps of plain must have shape \(5, 16, 12\), got \(4, 16, 12\)"):
-            saliency_sheet(images, {"plain": maps[:4]})
-        with pytest.raises(ValueError, match="at least one network"):
-            saliency_sheet(images, {})
-        with pytest.raises(ValueError, match="labels must be one an image, 5, got 1"):
-            saliency_sheet(images, {"plain": maps}, labels=["a"])
 
 
 @pytest.mark.cuda

@@ -75,7 +75,8 @@ def test_the_figure_shows_what_was_measured(tmp_path):
     assert [text.get_text() for text in axes.get_yticklabels()] == ["cat", "clock", "dog"]
     assert axes.yaxis_inverted()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["AlexNet, 90.5 % shape", "other, 25.0 % shape", "none, no decision", "shape, 100.0 % shape"]
+    assert labels[:-1] == ["AlexNet, 90.5 % shape", "other, 25.0 % shape", "none, no decision", "shape, 100.0 % shape"]
+    assert labels[-1] == "over all images, with its 95 % interval"
     assert len(axes.patches) == 2  # no band where there is no interval
     lower, upper = shape_bias_interval(alexnet).overall
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())

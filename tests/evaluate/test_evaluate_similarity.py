@@ -127,6 +127,8 @@ class TestHistograms:
         figure = similarity_figure({"before": got, "after": got})
         assert [axes.get_title(loc="left") for axes in figure.axes] == ["before", "after"]
         save(figure, tmp_path / "similarity.svg")
-        assert f"patch negative, mean {got.negative.mean:.3f}" in (tmp_path / "similarity.svg").read_text()
+        labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+        assert labels[2] == f"patch negative\nmean {got.negative.mean:.3f}"
+        assert f"mean {got.negative.mean:.3f}" in (tmp_path / "similarity.svg").read_text()
         with pytest.raises(ValueError, match="at least one model"):
             similarity_figure({})

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib")
 
 from texfilters.evaluate import report
 from texfilters.evaluate.sections import texture
-from texfilters.evaluate.texture import BLUR, FILTERS, Strengths, robust_kappa, suppression_curves
+from texfilters.evaluate.texture import BLUR, FILTERS, Strengths, boundary_pairs, robust_kappa, suppression_curves
 
 sys.path.append(str(Path(__file__).parent.parent.parent / "benchmarks"))
 
@@ -112,16 +112,18 @@ class TestSection:
 
 class TestBenchmark:
     @pytest.fixture
-    def result(self, pairs, tmp_path, monkeypatch):
+    def folder(self, pairs, tmp_path):
         for i, (image, boundary) in enumerate(pairs):
             Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / f"{i}.jpg", quality=95)
             Image.fromarray(boundary.numpy()).save(tmp_path / f"{i}_boundary.png")
-        file = tmp_path / "result.json"
+        return tmp_path
+
+    @pytest.fixture
+    def result(self, folder, monkeypatch):
+        file = folder / "result.json"
         monkeypatch.setattr(texture_quality, "texture", lambda folder, count: texture(folder, count, FEW))
-        monkeypatch.setattr(sys, "argv", ["quality", str(tmp_path), "--count", "2", f"--result={file}"])
-        threads = torch.get_num_threads()
+        monkeypatch.setattr(sys, "argv", ["quality", str(folder), "--count", "2", f"--result={file}"])
         texture_quality.main()
-        torch.set_num_threads(threads)
         return file
 
     def test_the_result_says_how_it_came_about(self, result, tmp_path):
@@ -142,3 +144,22 @@ class TestBenchmark:
         assert "2 photos" in text
         assert found["commit"] in text
         assert tables_texture.table_of(result.with_name("none.json")) == "Not yet measured.\n"
+
+    def test_other_settings(self, folder, monkeypatch):
+        file = folder / "settings.json"
+        monkeypatch.setattr(texture_quality, "SOME", ("diffusion, exponential", "median"))
+        monkeypatch.setattr(texture_quality, "SETTINGS", ((2, 5), (0, 9)))
+        monkeypatch.setattr(sys, "argv", ["quality", str(folder), "--settings", f"--result={file}"])
+        texture_quality.main()
+        found = json.loads(file.read_text())
+        assert found["command"] == "python benchmarks/texture_quality.py DATA --settings"
+        assert [(row["tolerance"], row["margin"]) for row in found["rows"]] == [(2, 5), (0, 9)]
+        pairs = list(boundary_pairs(folder))
+        (curve,) = suppression_curves(pairs, {"median": FILTERS["median"]}, tolerance=0, margin=9)
+        kept, expected = found["rows"][1]["kept"]["median"], curve.kept_at(0.5)
+        assert kept is None if expected != expected else kept == pytest.approx(expected, abs=1e-5)
+        kept = found["rows"][1]["kept"]["diffusion, exponential"]
+        text = tables_texture.table_of_settings(file)
+        (line,) = [line for line in text.splitlines() if line.startswith("| 0 and 9 pixels |")]
+        assert f" {100 * kept:.1f} " in line
+        assert "mean of 3 photos" in text

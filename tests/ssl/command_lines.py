@@ -45,4 +45,5 @@ PARSERS = {
     "ssl/pretrain.py": _pretrain,
     "ssl/probe.py": functools.partial(_other, "probe"),
     "ssl/export.py": functools.partial(_other, "export"),
+    "ssl/evaluate.py": functools.partial(_other, "evaluate"),
 }

@@ -72,3 +72,28 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class Net(nn.Module):
+    """Convolution and batch normalization, for images of 8 x 8."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
+        self.frozen = nn.BatchNorm2d(8).eval()
+
+    def forward(self, images):
+        return self.frozen(self.body(images)).mean((2, 3))
+
+
+def images(n, seed=0):
+    """Stripes in two directions under noise: class 1 is class 0 turned."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(2, (n,), generator=generator)
+    stripes = torch.sin(torch.arange(8) * 2.0).expand(3, 8, 8)
+    pictures = torch.where(labels[:, None, None, None] == 1, stripes.mT, stripes)
+    return pictures + 0.3 * torch.randn(n, 3, 8, 8, generator=generator), labels
+
+
+def copy_of(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What the tests of runs share: a method that costs next to nothing, data that is drawn, and a trainer."""
+"""What the tests of methods and runs share: one that costs next to nothing, drawn data, a trainer, and looks inside."""
 
 import torch
 from lightning import Trainer
@@ -71,3 +71,18 @@ def weights(method):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def with_log(method):
+    """What it logs goes into a dictionary: there is no trainer."""
+    method.logged = {}
+    method.log = lambda name, value, **_: method.logged.update({name: value})
+    method.log_dict = lambda values, **_: method.logged.update(values)
+    return method
+
+
+def seen_by(module):
+    """The inputs of its calls, from now on."""
+    inputs = []
+    module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    return inputs

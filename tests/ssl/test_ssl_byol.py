@@ -1,71 +1,17 @@
-"""BYOL: its loss against the formula, the target network's pace, and what no gradient reaches."""
-
-import copy
-import math
+"""BYOL: its loss against the formula, its views and patches, and what no gradient reaches."""
 
 import numpy as np
 import pytest
 import torch
-from lightning import Callback, Trainer
 from torch import nn
 from torch.nn.functional import normalize
-from torch.utils.data import DataLoader, IterableDataset
 
+from byol_cases import SIDE, Scaled, batch_of, fit, moved, noise, small, units
+from ssl_runs import seen_by
 from texfilters import patch_negatives
-from texfilters.ssl import Batch, Recipe, _checkpoint
-from texfilters.ssl.byol import BYOL, asymmetric_views, target_momentum
+from texfilters.ssl import Recipe, _checkpoint
+from texfilters.ssl.byol import BYOL, asymmetric_views
 from texfilters.transforms import AnisotropicDiffusion, GaussianBlur
-
-SIDE = 16
-
-
-class Scaled(nn.Module):
-    """Views without draws: two of them differ by their factor."""
-
-    size, mean, std = SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, images, sizes):
-        return images.float() * self.factor
-
-
-def small(**options):
-    recipe = Recipe("lars", lr=0.1)
-    defaults = {"views": Scaled(0.01), "second_views": Scaled(-0.02), "hidden": 24, "dim": 8, "recipe": recipe}
-    return BYOL("six_layer", **{**defaults, **options})
-
-
-def batch_of(images):
-    return Batch(images, torch.full((len(images),), -1), torch.full((len(images), 2), float(SIDE)))
-
-
-def noise(count):
-    return batch_of(torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8))
-
-
-def seen_by(module):
-    """The inputs of its calls, from now on."""
-    inputs = []
-    module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    return inputs
-
-
-def moved(method):
-    """A target network that is no longer the online one's copy."""
-    for network in (method.target_backbone, method.target_projector):
-        for p in network.parameters():
-            p.data.add_(0.05 * torch.randn_like(p))
-    return method
-
-
-@torch.no_grad()
-def units(network, images):
-    """Embeddings in float64, each divided by its length; the network stays as it is."""
-    values = copy.deepcopy(network).double()(images.double()).numpy()
-    return values / np.linalg.norm(values, axis=-1, keepdims=True)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
@@ -168,110 +114,6 @@ def test_patches_are_drawn_anew_and_of_the_size_asked_for():
     method.loss(batch)
     method.loss(batch)
     assert not torch.equal(seen[6], seen[10])
-
-
-def test_the_momentum_follows_a_cosine():
-    steps = np.arange(101)
-    expected = 1 - (1 - 0.996) * (np.cos(np.pi * steps / 100) + 1) / 2
-    np.testing.assert_allclose([target_momentum(0.996, int(k), 100) for k in steps], expected, rtol=1e-15)
-    assert target_momentum(0.996, 0, 100) == 0.996
-    assert target_momentum(0.996, 50, 100) == pytest.approx(0.998)
-    assert target_momentum(0.996, 100, 100) == 1
-    assert target_momentum(0.996, 10**6, math.inf) == 0.996
-
-
-class Recorder(Callback):
-    """Online and target parameters after every batch."""
-
-    def __init__(self):
-        self.online, self.target = [], []
-
-    def on_train_start(self, trainer, method):
-        self.on_train_batch_end(trainer, method)
-
-    def on_train_batch_end(self, trainer, method, *_):
-        for log, parts in (
-            (self.online, (method.backbone, method.projector)),
-            (self.target, (method.target_backbone, method.target_projector)),
-        ):
-            log.append(torch.cat([p.detach().flatten() for part in parts for p in part.parameters()]).double())
-
-
-def fit(method, batches, epochs, callbacks=(), resumed_from=None, **options):
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=list(callbacks),
-        **options,
-    )
-    trainer.fit(method, DataLoader(batches, batch_size=None), ckpt_path=resumed_from, weights_only=True)
-    return trainer
-
-
-@pytest.mark.parametrize("accumulated", [1, 2])
-def test_the_target_follows_every_step_of_the_optimizer(accumulated):
-    recorder, steps = Recorder(), 8 // accumulated
-    method = small(m=0.5, recipe=Recipe("sgd", lr=0.5, schedule="constant"))
-    fit(method, [noise(4) for _ in range(4)], 2, [recorder], accumulate_grad_batches=accumulated)
-    expected = recorder.online[0]
-    for step in range(steps):
-        after = (step + 1) * accumulated
-        m = 1 - (1 - 0.5) * (math.cos(math.pi * step / steps) + 1) / 2
-        expected = m * expected + (1 - m) * recorder.online[after]
-        torch.testing.assert_close(recorder.target[after], expected, atol=1e-6, rtol=1e-5)
-        # Not before the step that the gradients of several batches are gathered for.
-        assert torch.equal(recorder.target[after - 1], recorder.target[after - accumulated])
-    assert (recorder.online[-1] - recorder.online[0]).abs().max() > 1e-3
-    assert (recorder.target[-1] - recorder.online[-1]).abs().max() > 1e-4
-
-
-class Unnumbered(IterableDataset):
-    """Batches whose number nothing tells."""
-
-    def __iter__(self):
-        return iter([noise(4) for _ in range(3)])
-
-
-def test_the_target_keeps_its_pace_where_the_number_of_steps_is_unknown():
-    recorder, method = Recorder(), small(m=0.5, recipe=Recipe("sgd", lr=0.5, schedule="constant"))
-    fit(method, Unnumbered(), 1, [recorder])
-    expected = recorder.online[0]
-    for online, target in zip(recorder.online[1:], recorder.target[1:], strict=True):
-        expected = (expected + online) / 2
-        torch.testing.assert_close(target, expected, atol=1e-6, rtol=1e-5)
-    assert len(recorder.target) == 4
-
-
-class Stop(Callback):
-    """After an epoch, as if the run had been killed then."""
-
-    def __init__(self, epoch, path):
-        self.epoch, self.path = epoch, path
-
-    def on_train_epoch_end(self, trainer, method):
-        if trainer.current_epoch == self.epoch:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
-
-
-def test_a_resumed_run_is_the_undisturbed_one(tmp_path):
-    batches = [noise(4) for _ in range(3)]
-
-    def trained(callbacks=(), resumed_from=None):
-        torch.manual_seed(0)
-        method = small(m=0.9, nonsemantic=1, recipe=Recipe("lars", lr=0.5, warmup=1, every_step=True))
-        return fit(method, batches, 3, callbacks, resumed_from=resumed_from).lightning_module.state_dict()
-
-    whole, path = trained(), tmp_path / "last.ckpt"
-    stopped = trained([Stop(0, path)])
-    resumed = trained(resumed_from=path)
-    for name, value in whole.items():
-        assert torch.equal(resumed[name], value), name
-    assert not torch.equal(stopped["target_projector.0.weight"], whole["target_projector.0.weight"])
 
 
 def test_it_logs_how_similar_queries_are():

@@ -1,4 +1,4 @@
-"""Context encoders: masks, the channel-wise layer, losses, who learns from what, training."""
+"""Context encoders: losses, who learns from what, training."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import cuda_cases
 from texfilters.ssl import Batch, Recipe, masks
-from texfilters.ssl._painting import ChannelwiseLinear, decoder, discriminator
+from texfilters.ssl._painting import discriminator
 from texfilters.ssl.context_encoder import ContextEncoder, adversarial, reconstruction, weights
 
 SMALL = {"backbone": "resnet18", "small_images": True, "size": 32, "overlap": 1}
@@ -28,88 +28,6 @@ def batch(images):
 class Plain(nn.Module):
     def forward(self, images, sizes):
         return images / 255 - 0.5
-
-
-class TestMasks:
-    @pytest.mark.parametrize(("side", "first", "last"), [(128, 32, 95), (227, 56, 168), (16, 4, 11)])
-    def test_the_central_square(self, side, first, last):
-        hole = masks.central(3, side, "cpu")
-        assert hole.shape == (3, 1, side, side)
-        assert hole.dtype == torch.bool
-        rows, columns = hole[2, 0].nonzero().T
-        assert (rows.min(), rows.max(), columns.min(), columns.max()) == (first, last, first, last)
-        assert hole[2].sum() == (side // 2) ** 2
-
-    @pytest.mark.parametrize("side", [16, 32, 128, 227])
-    def test_blocks_are_at_most_a_quarter(self, side):
-        hole = masks.blocks(300, side, "cpu")
-        share = hole.float().mean((1, 2, 3))
-        assert share.max() <= 0.25
-        assert share.min() > 0.01
-        assert 0.08 < share.mean() < 0.2
-        assert not torch.equal(hole[0], hole[1])
-
-    def test_blocks_reach_every_pixel_and_are_squares(self):
-        hole = masks.blocks(3000, 32, "cpu")
-        assert hole.float().mean(0).min() > 0  # corners too
-        # An image with one square: its rows and columns are as many, and it is full.
-        found = 0
-        for image in hole[:, 0]:
-            rows, columns = image.any(1).sum(), image.any(0).sum()
-            if rows == columns and image.sum() == rows * columns:
-                assert 8 <= rows <= 16
-                found += 1
-        assert found > 3000 / 8 * 0.9
-
-    @pytest.mark.parametrize("side", [16, 33, 227])
-    def test_regions_are_a_quarter_in_blobs(self, side):
-        hole = masks.region(20, side, "cpu")
-        # Equal numbers in the noise may leave out a pixel or two.
-        assert ((hole.sum((1, 2, 3)) - side * side // 4).abs() <= 2).all()
-        assert not torch.equal(hole[0], hole[1])
-        # Neighbors mostly agree, and the shape is no rectangle.
-        if side == 227:
-            assert (hole[..., 1:] != hole[..., :-1]).float().mean() < 0.05
-            assert (hole.any(2).sum() * hole.any(3).sum()) > 20 * 20 * 200**2
-
-    @pytest.mark.parametrize("kind", [masks.blocks, masks.region])
-    def test_drawn_from_torchs_generator(self, kind):
-        draws = []
-        for seed in (1, 1, 2):
-            torch.manual_seed(seed)
-            draws.append(kind(4, 32, "cpu"))
-        assert torch.equal(draws[0], draws[1])
-        assert not torch.equal(draws[0], draws[2])
-
-    @pytest.mark.parametrize("by", [0, 1, 7])
-    def test_grown(self, by):
-        hole = torch.rand(2, 1, 20, 23) < 0.02
-        expected = np.zeros(hole.shape, dtype=bool)
-        for b, _, y, x in hole.nonzero().tolist():
-            expected[b, 0, max(y - by, 0) : y + by + 1, max(x - by, 0) : x + by + 1] = True
-        assert torch.equal(masks.grown(hole, by), torch.from_numpy(expected))
-
-
-class TestChannelwiseLinear:
-    def test_against_a_loop(self):
-        layer = ChannelwiseLinear(3, 2, 4).double()
-        nn.init.normal_(layer.bias)
-        maps = torch.randn(5, 3, 2, 4, dtype=torch.float64)
-        found = layer(maps)
-        for b in range(5):
-            for c in range(3):
-                expected = layer.weight[c] @ maps[b, c].flatten() + layer.bias[c, :, 0]
-                torch.testing.assert_close(found[b, c].flatten(), expected)
-
-    def test_channels_stay_apart(self):
-        layer = ChannelwiseLinear(4, 3, 3)
-        maps = torch.randn(1, 4, 3, 3, requires_grad=True)
-        layer(maps)[0, 2].sum().backward()
-        assert maps.grad[0, 2].abs().min() > 0
-        assert maps.grad[0, [0, 1, 3]].abs().max() == 0
-
-    def test_it_has_far_fewer_weights_than_a_full_layer(self):
-        assert sum(p.numel() for p in ChannelwiseLinear(256, 6, 6).parameters()) == 256 * (36**2 + 36)
 
 
 class TestLosses:
@@ -165,16 +83,6 @@ class TestLosses:
         fooled, told = adversarial(nn.Flatten(), torch.full((1, 1), 1e4), torch.full((1, 1), 1e4))
         assert fooled == 0
         assert told == 1e4
-
-
-def test_five_up_convolutions():
-    ups = [layer for layer in decoder(256, 6, 6, 227) if isinstance(layer, nn.ConvTranspose2d)]
-    assert [up.out_channels for up in ups] == [128, 64, 64, 32, 3]
-    maps, sides = torch.rand(1, 256, 6, 6), []
-    for up in ups:
-        maps = up(maps)
-        sides.append(maps.shape[-1])
-    assert sides == [11, 21, 41, 81, 161]
 
 
 def test_defaults_are_the_papers():

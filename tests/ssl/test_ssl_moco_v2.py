@@ -2,12 +2,16 @@
 
 import copy
 import inspect
+import itertools
 
 import pytest
 import torch
+from lightning import Callback
 from torch.nn.functional import cross_entropy, normalize
+from torch.utils.data import DataLoader
 
 from momentum_cases import NormedBackbone, TinyBackbone, TwoViews, batch_of, shaken, told_apart
+from ssl_runs import fit
 from texfilters import patch_negatives
 from texfilters.ssl import Recipe, moco_v2
 from texfilters.ssl.moco_v2 import MoCoV2
@@ -88,6 +92,29 @@ def test_the_key_encoder_moves_before_it_sees_the_keys(tiny):
     assert not torch.allclose(before, after, atol=1e-2)
     method.loss(batch)
     torch.testing.assert_close(method.queue.entries[:4], after)
+
+
+def test_the_key_encoder_moves_once_in_a_step_of_the_optimizer(tiny, tmp_path):
+    """Of two batches each, and of one at the end of an epoch."""
+    method, keys, queries = tiny(m=0.25, recipe=Recipe("sgd", lr=0.5, schedule="constant")), [], []
+
+    class Weights(Callback):
+        def on_train_batch_start(self, *_):
+            queries.append(method.head[0].weight.detach().clone())
+
+        def on_train_batch_end(self, *_):
+            keys.append(method.momentum_head[0].weight.clone())
+
+    expected = method.momentum_head[0].weight.clone()
+    options = {"accumulate_grad_batches": 2, "callbacks": [Weights()]}
+    fit(method, tmp_path, 2, data=DataLoader([batch_of(4) for _ in range(5)], batch_size=None), **options)
+    for batch, (query, key) in enumerate(zip(queries, keys, strict=True)):
+        if batch % 5 in (0, 2, 4):
+            expected = 0.25 * expected + 0.75 * query
+        torch.testing.assert_close(key, expected, msg=f"batch {batch}")
+    # The optimizer's steps: after batches 1, 3 and 4 of each epoch.
+    changed = [not torch.equal(*pair) for pair in itertools.pairwise(queries)]
+    assert changed == [False, True, False, True, True, False, True, False, True]
 
 
 def test_only_keys_enter_the_queue(tiny):

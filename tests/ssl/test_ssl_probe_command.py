@@ -249,7 +249,7 @@ class TestPictures:
     def test_cells_are_shares_of_a_class(self):
         figure = figures.confusion_matrix(torch.tensor([[3, 1], [0, 0]]), ["a", "b"], "title")
         axes = figure.axes[0]
-        assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
+        assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [None, None]]  # the other has no images
         assert [text.get_text() for text in axes.texts] == ["75", "25"]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from probe_cases import blobs
+from probe_cases import Net, blobs, copy_of, images
 from texfilters import evaluate
 from texfilters.evaluate import ProbeRecipe, features, finetune, knn, linear_probe
 from texfilters.evaluate import linear_probe_on_images as probe_images
@@ -81,6 +81,13 @@ class TestLinearProbe:
             plain.model(x), plain.model((x - x.mean(0)) / x.std(0, correction=0) * x.std(0, correction=0) + x.mean(0))
         )
 
+    def test_a_feature_that_only_rounding_varies_is_a_constant(self):
+        x, y = torch.full((200, 1), 0.1), torch.arange(200) % 4
+        x[::2] = x[::2].nextafter(torch.ones(()))
+        recipe = ProbeRecipe(lr=0.1, epochs=3, milestones=(), batch_size=64)
+        probe = linear_probe(x, y, x, y, recipe, standardize=True)
+        torch.testing.assert_close(probe.model(x + 0.001), probe.model(x), rtol=0, atol=1e-3)
+
     def test_a_seed_gives_one_result_and_leaves_other_draws_alone(self):
         x, y = blobs(64)
         recipe = ProbeRecipe(lr=1.0, epochs=2, milestones=(), batch_size=10)
@@ -90,6 +97,16 @@ class TestLinearProbe:
         assert torch.equal(torch.get_rng_state(), before)
         assert torch.equal(first.model.weight, second.model.weight)
         assert not torch.equal(first.model.weight, other.model.weight)
+
+    def test_features_with_gradients_are_left_alone(self):
+        x, y = blobs(64)
+        recipe = ProbeRecipe(lr=1.0, epochs=3, milestones=(), batch_size=16)
+        network = nn.Linear(12, 12)
+        probe = linear_probe(network(x), y, network(x), y, recipe)
+        assert network.weight.grad is None
+        with torch.no_grad():
+            rows = network(x)
+        assert torch.equal(probe.model.weight, linear_probe(rows, y, rows, y, recipe).model.weight)
 
     def test_it_trains_where_gradients_are_off(self):
         x, y = blobs(64, spread=0.2)
@@ -127,30 +144,32 @@ class TestLinearProbe:
         with torch.device("meta"):
             assert list(curves()) == expected
 
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_a_default_dtype_changes_nothing(self, dtype):
+        x, y = blobs(30)
+        network, batches = Net(), [images(16)]
+        recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=7)
 
-class Net(nn.Module):
-    """Convolution and batch normalization, for images of 8 x 8."""
+        def results():
+            yield linear_probe(x, y, x, y, recipe).curve
+            yield probe_images(network, batches, batches, recipe, classes=2).curve
+            yield finetune(network, batches, batches, recipe, classes=2).curve
+            yield knn(x, y, x, k=5).tolist()
 
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
-        self.frozen = nn.BatchNorm2d(8).eval()
+        expected = list(results())
+        torch.set_default_dtype(dtype)
+        try:
+            found = list(results())
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert found == expected
 
-    def forward(self, images):
-        return self.frozen(self.body(images)).mean((2, 3))
-
-
-def images(n, seed=0):
-    """Stripes in two directions under noise: class 1 is class 0 turned."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(2, (n,), generator=generator)
-    stripes = torch.sin(torch.arange(8) * 2.0).expand(3, 8, 8)
-    pictures = torch.where(labels[:, None, None, None] == 1, stripes.mT, stripes)
-    return pictures + 0.3 * torch.randn(n, 3, 8, 8, generator=generator), labels
-
-
-def copy_of(module):
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_networks_of_other_dtypes_are_finetuned(self, dtype):
+        pictures, labels = images(32)
+        batches = [(pictures.to(dtype), labels)]
+        probe = finetune(Net().to(dtype), batches, batches, ProbeRecipe(lr=0.01, epochs=1, milestones=()), classes=2)
+        assert {parameter.dtype for parameter in probe.model.parameters()} == {dtype}
 
 
 class TestFeatures:
@@ -191,6 +210,7 @@ class TestFeatures:
                 r"\[B, D\] for 2 images, got shape \(2, 3, 4, 4\)",
             ),
             (lambda x: x[:1], [(torch.zeros(2, 3), torch.zeros(2))], r"for 2 images, got shape \(1, 3\)"),
+            (lambda x: (x, x), [(torch.zeros(2, 3), torch.zeros(2))], r"features \[B, D\] for 2 images, got tuple"),
             (lambda x: x, [], "at least one image, got none"),
             (lambda x: x / x, [(torch.tensor([[0.0], [1.0], [0.0]]), torch.zeros(3))], "for 2 of the 3 images"),
             (lambda x: x, [(torch.eye(2), torch.tensor([0.2, 1.7]))], "labels must be 2 integers, .* got float32"),
@@ -315,6 +335,9 @@ class TestBadInput:
             unseen = [(images(16)[0], torch.arange(16) % 3)]
             with pytest.raises(ValueError, match=r"each class of test_labels, but have none of \[2\]"):
                 probe(Net(), batches, unseen, ProbeRecipe(lr=0.1, epochs=1), classes=3)
+        singles = [(batches[0][0][i : i + 1], batches[0][1][i : i + 1]) for i in range(4)]
+        with pytest.raises(ValueError, match="train_batches must hold batches of at least two images, got none"):
+            finetune(Net(), singles, batches, classes=2)
         with pytest.raises(TypeError, match=r"test_batches must .* every epoch, got map"):
             finetune(Net(), batches, map(tuple, batches), classes=2)
         with pytest.raises(ValueError, match="network must have a parameter that requires a gradient, got none"):

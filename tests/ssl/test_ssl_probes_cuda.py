@@ -1,12 +1,23 @@
 """Probes on an NVIDIA GPU: the CPU's results, the same ones every time, nothing else moved."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
 from cuda_cases import DEVICE, MARKS
 from probe_cases import blobs
-from texfilters.evaluate import ProbeRecipe, classification, features, finetune, knn, linear_probe, probes
+from texfilters.evaluate import (
+    ProbeRecipe,
+    classification,
+    features,
+    finetune,
+    knn,
+    linear_probe,
+    network_answers,
+    probes,
+)
 
 pytestmark = MARKS
 
@@ -73,3 +84,32 @@ def test_confusion_is_counted_on_the_device():
     result = classification(scores.to(DEVICE), labels.to(DEVICE))
     assert torch.equal(result.confusion, expected.confusion)
     assert (result.accuracy, result.top5) == (expected.accuracy, expected.top5)
+
+
+def test_a_default_device_changes_nothing():
+    x, y = blobs(60)
+    recipe = ProbeRecipe(lr=0.5, epochs=2, milestones=(), batch_size=16)
+    expected = linear_probe(x, y, x, y, recipe).curve
+    before = torch.cuda.get_rng_state()
+    with torch.device(DEVICE):
+        assert linear_probe(x, y, x, y, recipe).curve == expected
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("measure", [features, network_answers])
+def test_the_host_waits_once_and_not_for_every_batch(measure):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 6)).to(DEVICE)
+    batches = [(torch.rand(8, 3, 4, 4), torch.randint(6, (8,)))]
+    measure(network, batches)  # sets up streams and libraries
+
+    def waits(count):
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always")
+                measure(network, batches * count)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return sum("synchronizing" in str(warning.message) for warning in found)
+
+    assert waits(20) == waits(2)

@@ -37,9 +37,10 @@ def reachable():
     return {name for method in listed("METHOD") for data in listed("DATA") if (name := f"{method}-{data}") in CONFIGS}
 
 
-def test_the_pages_show_all_three_commands():
-    for text in PAGES.values():
-        assert {line.split()[1] for line in commands(text)} == {"ssl/pretrain.py", "ssl/probe.py", "ssl/export.py"}
+def test_the_pages_show_the_commands():
+    shown = {name: {line.split()[1] for line in commands(text)} for name, text in PAGES.items()}
+    assert shown["README.md"] >= {"ssl/pretrain.py", "ssl/probe.py", "ssl/export.py"}
+    assert shown["ssl/README.md"] == {f"ssl/{path.name}" for path in (ROOT / "ssl").glob("*.py")}
 
 
 @pytest.mark.parametrize("line", [line for line in SHOWN if ".help " not in line])
@@ -64,7 +65,13 @@ def test_options_in_the_text_are_the_parsers_own():
     values = {"--out": "x", "--data.batch_size": "2", "--data.max_unreadable": "0.1"}
     values |= {"--trainer.num_nodes": "2", "--trainer.accumulate_grad_batches": "2"}
     probe = "ssl/probe.py --data FolderData --data.root x"
-    programs = {"--method": f"{probe} --backbone resnet18", "--recipe": f"{probe} --backbone resnet18"}
+    networks = ("--checkpoint", "--random_init", "--classifier", "--torchvision", "--weights")
+    images = ("--stimuli", "--answers", "--tests", "--boundaries", "--mapping")
+    values |= dict.fromkeys((*networks, *images), "x") | {"--with_label_corruption": ""}
+    values["--data"] = "FolderData --data.root x"
+    measured = ("--data", *networks, *images, "--only", "--limit", "--train_limit", "--with_label_corruption")
+    programs = dict.fromkeys(measured, "ssl/evaluate.py report")
+    programs |= dict.fromkeys(("--method", "--recipe"), f"{probe} --backbone resnet18")
     choices = {"--method": "knn", "--recipe": "moco"}
     configs = {
         "--model.suppress_tiles": "jigsaw-pacs",

@@ -9,6 +9,7 @@ from lightning import Trainer
 from torch import nn
 from torchvision.utils import save_image
 
+from ssl_runs import seen_by, with_log
 from texfilters.ssl import Batch, Recipe
 from texfilters.ssl.data import FolderData
 from texfilters.ssl.rotation import Rotation, rotations
@@ -28,21 +29,6 @@ def batch_of(images):
 
 def noise(count, side):
     return batch_of(torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8))
-
-
-def with_log(method):
-    """What it logs goes into a dictionary: there is no trainer."""
-    method.logged = {}
-    method.log = lambda name, value, **_: method.logged.update({name: value})
-    method.log_dict = lambda values, **_: method.logged.update(values)
-    return method
-
-
-def seen_by(module):
-    """The inputs of its calls, from now on."""
-    inputs = []
-    module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    return inputs
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

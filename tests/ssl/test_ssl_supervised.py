@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.utils import save_image
 
+from ssl_runs import seen_by, with_log
 from texfilters import anisotropic_diffusion
 from texfilters.ssl import Batch, Recipe, _checkpoint
 from texfilters.ssl.data import FolderData
@@ -37,21 +38,6 @@ def batch_of(images, labels):
 def noise(count, classes=7):
     images = torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8)
     return batch_of(images, torch.arange(count) % classes)
-
-
-def with_log(method):
-    """What it logs goes into a dictionary: there is no trainer."""
-    method.logged = {}
-    method.log = lambda name, value, **_: method.logged.update({name: value})
-    method.log_dict = lambda values, **_: method.logged.update(values)
-    return method
-
-
-def seen_by(module):
-    """The inputs of its calls, from now on."""
-    inputs = []
-    module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    return inputs
 
 
 def plain(images):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,6 +84,13 @@ def unit(rows: Tensor) -> Tensor:
     # Else squares of great and of small numbers do not fit.
     greatest = rows.abs().amax(-1, keepdim=True)
     return functional.normalize((rows / greatest.where(greatest > 0, 1)).float(), dim=-1)
+
+
+def returned(what: str, rows: Any, labels: Tensor) -> None:
+    """Of a network: one row for each image."""
+    if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(labels):
+        got = f"shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+        raise ValueError(f"network must return {what} for {len(labels)} images, got {got}")
 
 
 def integers(name: str, labels: Tensor, rows: Tensor) -> None:

@@ -10,12 +10,9 @@ from torch.nn import functional
 from texfilters import gaussian_blur
 from texfilters.evaluate._corrupt_noise import Generator, constant
 
-# The sizes in pixels of ImageNet-C belong to images of this side.
-SIDE = 224
 
-
-def defocus_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    radius, sigma = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))[severity]
+def defocus_blur(x: Tensor, constants: tuple[float, float], generator: Generator) -> Tensor:
+    radius, sigma = constants
     kernel = _disk(radius, sigma, x.device)
     reach = len(kernel) // 2
     padded = functional.pad(x, (reach,) * 4, mode="reflect")
@@ -26,16 +23,16 @@ def defocus_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
 
 
 @constant
-def _disk(radius: int, sigma: float, device: torch.device) -> Tensor:
+def _disk(radius: float, sigma: float, device: torch.device) -> Tensor:
     """A disk with soft edges, in a window that cuts them off where it ends."""
-    reach, window = (8, 3) if radius <= 8 else (radius, 5)
+    reach, window = (8, 3) if radius <= 8 else (int(radius), 5)
     i = torch.arange(-reach, reach + 1)
     disk = (i.square() + i[:, None].square() <= radius**2).double()
     return gaussian_blur(disk / disk.sum(), sigma, kernel_size=window).float().to(device)
 
 
-def glass_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    sigma, delta, passes = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))[severity]
+def glass_blur(x: Tensor, constants: tuple[float, int, int], generator: Generator) -> Tensor:
+    sigma, delta, passes = constants
     x = (_gaussian(x, sigma) * 255).floor() / 255
     for _ in range(passes):
         size = (2, len(x), *x.shape[-2:])
@@ -76,8 +73,8 @@ def shuffled(x: Tensor, dy: Tensor, dx: Tensor, delta: int) -> Tensor:
     return x.flatten(2).gather(2, source[:, None].expand(-1, x.shape[1], -1)).view(x.shape)
 
 
-def motion_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    radius, sigma = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))[severity]
+def motion_blur(x: Tensor, constants: tuple[int, float], generator: Generator) -> Tensor:
+    radius, sigma = constants
     angle = -45 + 90 * torch.rand(len(x), generator=generator, device=x.device)
     return moved(x, radius, sigma, angle)
 
@@ -108,8 +105,8 @@ def moved(x: Tensor, radius: int, sigma: float, angle: Tensor) -> Tensor:
     return result.permute(0, 3, 1, 2)
 
 
-def zoom_blur(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    count, step = ((12, 0.01), (16, 0.01), (11, 0.02), (13, 0.02), (11, 0.03))[severity]
+def zoom_blur(x: Tensor, constants: tuple[int, float], generator: Generator) -> Tensor:
+    count, step = constants
     total = x.clone()
     for i in range(count):
         total += zoomed(x, 1 + i * step)
@@ -127,22 +124,14 @@ def zoomed(x: Tensor, factor: float) -> Tensor:
     return larger[..., top : top + size[0], left : left + size[1]]
 
 
-def elastic_transform(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    strength, sigma, shift = (
-        (2, 0.7, 0.1),
-        (2, 0.08, 0.2),
-        (0.05, 0.01, 0.02),
-        (0.07, 0.01, 0.02),
-        (0.12, 0.01, 0.02),
-    )[severity]
+def elastic_transform(x: Tensor, constants: tuple[float, float, float], generator: Generator) -> Tensor:
     height, width = x.shape[-2:]
-    # The authors' code has 244 in place of 224.
-    unit = 244 * min(height, width) / SIDE
+    strength, sigma, shift = (share * min(height, width) for share in constants)
     options: dict[str, Any] = {"generator": generator, "device": x.device}
-    x = _affine(x, (2 * torch.rand(len(x), 3, 2, **options) - 1) * (shift * unit))
+    x = _affine(x, (2 * torch.rand(len(x), 3, 2, **options) - 1) * shift)
     noise = 2 * torch.rand(len(x), 2, height, width, **options) - 1
-    down, across = (_smoother(n, sigma * unit, x.device) for n in (height, width))
-    dy, dx = (down @ noise @ across.T * (strength * unit)).unbind(1)
+    down, across = (_smoother(n, sigma, x.device) for n in (height, width))
+    dy, dx = (down @ noise @ across.T * strength).unbind(1)
     rows = torch.arange(height, device=x.device)[:, None]
     columns = torch.arange(width, device=x.device)
     return _sampled(x, rows + dy, columns + dx, align_corners=False)
@@ -172,7 +161,7 @@ def _smoother(size: int, sigma: float, device: torch.device) -> Tensor:
     """The matrix `[size, size]` of a Gaussian up to 3 sigma, with the border mirrored as often as that needs."""
     reach = int(3 * sigma + 0.5)
     i = torch.arange(-reach, reach + 1)
-    weights = torch.exp(-i.double().square() / (2 * sigma**2))
+    weights = torch.exp(-i.double().square() / (2 * sigma**2)) if reach else torch.ones(1, dtype=torch.float64)
     source = (torch.arange(size)[:, None] + i) % (2 * size)
     source = torch.minimum(source, 2 * size - 1 - source)
     matrix = torch.zeros(size, size, dtype=torch.float64)

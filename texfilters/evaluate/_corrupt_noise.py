@@ -1,8 +1,7 @@
 """Noise, contrast, brightness, pixelation, JPEG: corruptions of each pixel or block, as ImageNet-C has them.
 
-Each takes float32 images `[B, 3, H, W]` in [0, 1], a severity from 0 to 4 and a generator on their device, and returns
-such images, perhaps beyond [0, 1]. Constants are those of Hendrycks and Dietterich 2019, arXiv:1903.12261, in the code
-that made ImageNet-C.
+Each takes float32 images `[B, 3, H, W]` in [0, 1], its constants for a severity, which `_corrupt_constants` has, and a
+generator on the device of the images, and returns such images, perhaps beyond [0, 1].
 """
 
 import functools
@@ -18,37 +17,35 @@ Generator = torch.Generator | None
 constant = functools.lru_cache(maxsize=64)
 
 
-def gaussian_noise(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    deviation = (0.08, 0.12, 0.18, 0.26, 0.38)[severity]
+def gaussian_noise(x: Tensor, deviation: float, generator: Generator) -> Tensor:
     return x + deviation * torch.randn(x.shape, generator=generator, device=x.device)
 
 
-def shot_noise(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    photons = (60, 25, 12, 5, 3)[severity]
-    return torch.poisson(x * photons, generator=generator) / photons
+def shot_noise(x: Tensor, photons: float, generator: Generator) -> Tensor:
+    # On a GPU a rate that is NaN or below 0 ends the process.
+    counts = torch.poisson(torch.where(x >= 0, x, 0) * photons, generator=generator)
+    return torch.where(x >= 0, counts / photons, x)
 
 
-def impulse_noise(x: Tensor, severity: int, generator: Generator) -> Tensor:
+def impulse_noise(x: Tensor, amount: float, generator: Generator) -> Tensor:
     """Every channel of every pixel for itself."""
-    amount = (0.03, 0.06, 0.09, 0.17, 0.27)[severity]
     drawn = torch.rand(x.shape, generator=generator, device=x.device)
     return torch.where(drawn < amount, (drawn < amount / 2).float(), x)
 
 
-def brightness(x: Tensor, severity: int, generator: Generator) -> Tensor:
+def brightness(x: Tensor, added: float, generator: Generator) -> Tensor:
     """More of V in HSV; with hue and saturation kept, the channels grow in proportion to it."""
     value = x.amax(1, keepdim=True)
-    brighter = (value + (0.1, 0.2, 0.3, 0.4, 0.5)[severity]).clamp(max=1)
+    brighter = (value + added).clamp(max=1)
     return torch.where(value > 0, x * (brighter / value), brighter)
 
 
-def contrast(x: Tensor, severity: int, generator: Generator) -> Tensor:
+def contrast(x: Tensor, kept: float, generator: Generator) -> Tensor:
     mean = x.mean((2, 3), keepdim=True)
-    return mean + (0.4, 0.3, 0.2, 0.1, 0.05)[severity] * (x - mean)
+    return mean + kept * (x - mean)
 
 
-def pixelate(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    share = (0.6, 0.5, 0.4, 0.3, 0.25)[severity]
+def pixelate(x: Tensor, share: float, generator: Generator) -> Tensor:
     height, width = x.shape[-2:]
     # Pillow keeps 8 bits between its passes, along rows and then along columns.
     narrow = _grey_levels(x @ _boxes(width, int(width * share), x.device).mT)
@@ -58,8 +55,8 @@ def pixelate(x: Tensor, severity: int, generator: Generator) -> Tensor:
     return small[:, :, rows[:, None], columns]
 
 
-def jpeg_compression(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    return jpeg(x, (25, 18, 15, 10, 7)[severity])
+def jpeg_compression(x: Tensor, quality: int, generator: Generator) -> Tensor:
+    return jpeg(x, quality)
 
 
 @constant

@@ -11,14 +11,8 @@ from texfilters.evaluate._corrupt_blur import moved, zoomed
 from texfilters.evaluate._corrupt_noise import Generator
 
 
-def snow(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    mean, deviation, zoom, threshold, radius, sigma, share = (
-        (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
-        (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
-        (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-        (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
-        (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
-    )[severity]
+def snow(x: Tensor, constants: tuple[float, float, float, float, int, float, float], generator: Generator) -> Tensor:
+    mean, deviation, zoom, threshold, radius, sigma, share = constants
     options: dict[str, Any] = {"generator": generator, "device": x.device}
     flakes = zoomed(mean + deviation * torch.randn(len(x), 1, *x.shape[-2:], **options), zoom)
     flakes = torch.where(flakes < threshold, 0, flakes).clamp(0, 1)
@@ -35,19 +29,22 @@ class Pictures(NamedTuple):
     first: Tensor  # int64 [N], like the next two
     height: Tensor
     width: Tensor
+    sizes: tuple[tuple[int, int], ...]  # the same two, for the host
 
     @classmethod
     def of(cls, pictures: Sequence[Tensor]) -> "Pictures":
         """Of `[3, h, w]` in [0, 1] each."""
         pixels = torch.cat([picture.flatten(1).T for picture in pictures])
-        sizes = torch.tensor([picture.shape[1:] for picture in pictures])
-        area = sizes.prod(1)
-        return cls(pixels, *(each.to(pixels.device) for each in (area.cumsum(0) - area, *sizes.unbind(1))))
+        sizes = tuple((picture.shape[1], picture.shape[2]) for picture in pictures)
+        height, width = torch.tensor(sizes).unbind(1)
+        area = height * width
+        first, height, width = (each.to(pixels.device) for each in (area.cumsum(0) - area, height, width))
+        return cls(pixels, first, height, width, sizes)
 
 
-def frost(x: Tensor, severity: int, generator: Generator, pictures: Pictures | None = None) -> Tensor:
+def frost(x: Tensor, constants: tuple[float, float], generator: Generator, pictures: Pictures | None = None) -> Tensor:
     """Each image gets a part of one of the pictures, of its size, at random; without them, what is drawn."""
-    keep, add = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))[severity]
+    keep, add = constants
     if pictures is None:
         return keep * x + add * drawn_frost(x, generator)
     height, width = x.shape[-2:]
@@ -80,8 +77,8 @@ def drawn_frost(x: Tensor, generator: Generator) -> Tensor:
     return torch.cat([0.573 + crystals, 0.656 + crystals, 0.701 + crystals], 1).clamp(0, 1)
 
 
-def fog(x: Tensor, severity: int, generator: Generator) -> Tensor:
-    amount, decay = ((1.5, 2), (2.0, 2), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))[severity]
+def fog(x: Tensor, constants: tuple[float, float], generator: Generator) -> Tensor:
+    amount, decay = constants
     height, width = x.shape[-2:]
     side = 2 ** math.ceil(math.log2(max(height, width)))
     mist = fractal(len(x), side, decay, generator, x.device)[:, None, :height, :width]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from texfilters.evaluate._classification import integers
+from texfilters.evaluate._classification import integers, returned
 
 
 class RightAnswers:
@@ -30,10 +30,7 @@ class RightAnswers:
 
     def add(self, cell: int, logits: Tensor, labels: Tensor) -> None:
         """Scores `[B, C]`, of which the highest is the answer, and integer labels `[B]`."""
-        if logits.ndim != 2 or len(logits) != len(labels):
-            raise ValueError(
-                f"network must return scores [B, C] for {len(labels)} images, got shape {tuple(logits.shape)}"
-            )
+        returned("scores [B, C]", logits, labels)
         integers("labels", labels, logits)
         self.right[cell] += (logits.argmax(1) == labels).sum()
         self.bad[cell] += (~logits.isfinite().all(1)).sum()
@@ -44,7 +41,8 @@ class RightAnswers:
         """Right answers as a share of the images, by cell.
 
         Raises:
-            ValueError: for no image, images that are NaN or beyond [0, 1], scores that are not finite, labels outside of the classes.
+            ValueError: for no image, images that are NaN or beyond [0, 1], scores that are not finite, labels outside
+                of the classes.
         """
         if not all(self.images):
             raise ValueError("batches must hold at least one image, got none")

@@ -56,9 +56,9 @@ def html(title: str, sections: "Sequence[Section]", about: Mapping[str, str]) ->
 <ol>
 {entries}
 </ol>
-{legend}
 </nav>
 <main>
+{legend}
 {body}
 </main>
 </body>
@@ -189,7 +189,7 @@ def _picture(figure: "Figure") -> tuple[str, bytes]:
 
 def _described(figure: "Figure") -> str:
     """What is written on a figure, for who cannot see it: its title, and titles, axes and legends of its panels."""
-    title = figure.get_suptitle()
+    title = figure.get_suptitle().replace("\n", " ")
     said = [title] if title else []
     for axes in figure.axes:
         labels = [axes.get_title(loc) for loc in ("left", "center", "right")]

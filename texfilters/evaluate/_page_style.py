@@ -32,7 +32,7 @@ nav { margin: 1.75rem 0 0; }
 nav h2 { font-size: 1rem; margin-bottom: .4rem; }
 nav ol { margin: 0; padding-left: 1.5rem; columns: 16rem; }
 nav li { break-inside: avoid; padding: .1rem 0; }
-.legend { margin: .9rem 0 0; color: var(--faint); font-size: .875rem; }
+.legend { margin: 1.25rem 0 0; color: var(--faint); font-size: .875rem; }
 section { margin-top: 2.5rem; padding-top: 1.75rem; border-top: 1px solid var(--line); }
 .table, .picture { overflow-x: auto; max-width: 100%; }
 .table { margin: 1.5rem 0; }
@@ -63,7 +63,9 @@ img { display: block; max-width: 100%; height: auto; }
 @media print {
   :root { --ink: #000000; --faint: #444444; --paper: #ffffff; --raised: #ffffff; --line: #bbbbbb; --link: #000000; }
   @page { margin: 1.8cm; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  html { font-size: 9.5pt; }
+  body { max-width: none; padding: 0; }
+  p, figcaption { max-width: none; }
   nav { display: none; }
   dl { border: 1px solid var(--line); }
   section { margin-top: 1.5rem; padding-top: 1rem; }
@@ -71,7 +73,10 @@ img { display: block; max-width: 100%; height: auto; }
   figure, tr { break-inside: avoid; }
   .table, .picture { overflow: visible; }
   .picture { border: 0; padding: 0; }
-  .picture img { min-width: 0 !important; }
+  .picture img { min-width: 0 !important; max-height: 22cm; object-fit: contain; object-position: left; }
+  table { font-size: .8rem; }
+  th, td { padding: .2rem .4rem; }
+  .number { white-space: normal; }
   thead { display: table-header-group; }
 }
 """

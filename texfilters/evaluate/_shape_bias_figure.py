@@ -1,17 +1,17 @@
 """The shape bias of several observers, by the category of the shape, as Geirhos et al. draw it."""
 
 import math
+import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from texfilters.evaluate._shape_bias import ShapeBias, shape_bias_interval
-from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure
+from texfilters.evaluate.figures import _COLORS, _INK, _MARKERS, _PALE, _figure, _titled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLORS = (_BLUE, _ORANGE, "#5a8f29", "#9b3d8f", "#b8901c", "#3aa6a0", "#c23b4b", "#6b5b4b")
-_MARKERS = "osD^vPXh"
+_MOST = 8  # observers
 
 
 def shape_bias_figure(results: Mapping[str, ShapeBias], title: str = "") -> "Figure":
@@ -27,8 +27,8 @@ def shape_bias_figure(results: Mapping[str, ShapeBias], title: str = "") -> "Fig
     Raises:
         ValueError: for no result or more than eight, and for results of different categories.
     """
-    if not 1 <= len(results) <= len(_COLORS):
-        raise ValueError(f"results must hold 1 to {len(_COLORS)} observers, got {len(results)}")
+    if not 1 <= len(results) <= _MOST:
+        raise ValueError(f"results must hold 1 to {_MOST} observers, got {len(results)}")
     categories = list(next(iter(results.values())).by_class)
     for name, result in results.items():
         if list(result.by_class) != categories:
@@ -36,13 +36,20 @@ def shape_bias_figure(results: Mapping[str, ShapeBias], title: str = "") -> "Fig
                 f"results must be of the same categories, {categories}, got {list(result.by_class)} for {name}"
             )
     rows = len(categories)
-    figure = _figure((7.0, 1.9 + 0.31 * rows + 0.2 * math.ceil(len(results) / 2)))
+    # What two columns of the legend have room for.
+    columns = 2 if max(map(len, results)) <= 24 else 1
+    names = {name: textwrap.shorten(name, 64, placeholder=" ...") for name in results}
+    figure = _figure((7.0, 2.1 + 0.31 * rows + 0.2 * math.ceil(len(results) / columns)))
+    from matplotlib.legend_handler import HandlerTuple
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     axes = figure.add_subplot()
     for i, (name, result) in enumerate(results.items()):
         color, marker = _COLORS[i], _MARKERS[i]
-        label = f"{name}, no decision"
+        label = f"{names[name]}, no decision"
         if not math.isnan(result.overall):
-            label = f"{name}, {100 * result.overall:.1f} % shape"
+            label = f"{names[name]}, {100 * result.overall:.1f} % shape"
             lower, upper = shape_bias_interval(result).overall
             if not math.isnan(lower):
                 axes.axvspan(1 - upper, 1 - lower, color=color, alpha=0.12, linewidth=0)
@@ -75,9 +82,20 @@ def shape_bias_figure(results: Mapping[str, ShapeBias], title: str = "") -> "Fig
     for y in range(rows):
         axes.axhline(y, color=_PALE, alpha=0.3, linewidth=0.6, zorder=1)
     for part in (axes, above):
-        part.tick_params(length=0, labelsize=9, labelcolor=_INK)
+        part.tick_params(length=0, pad=9, labelsize=9, labelcolor=_INK)  # a dot at an end reaches over it
         for spine in part.spines.values():
             spine.set_color(_PALE)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    handles, labels = axes.get_legend_handles_labels()
+    average = Line2D([], [], color=_PALE, linewidth=1.6), Patch(color=_PALE, alpha=0.25, linewidth=0)
+    entries: list[Any] = [*handles, average]
+    figure.legend(
+        entries,
+        [*labels, "over all images, with its 95 % interval"],
+        handler_map={tuple: HandlerTuple(ndivide=1)},
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+    )
+    _titled(figure, title)
     return figure

@@ -10,7 +10,7 @@ from torch import Tensor
 from texfilters import _check, patch_negatives
 from texfilters.evaluate._classification import matrix, unit
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure, _plain, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Cosines that are worked on at a time: 16 MiB of them, and some times as much to count them.
 _CELLS = 2**22
-_COLORS = {"positive": "#2a6f97", "other image": "#8a8a90", "patch negative": "#d1651a"}
+_COLORS = {"positive": _BLUE, "other image": _PALE, "patch negative": _ORANGE}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def similarity_figure(models: Mapping[str, Similarity], title: str = "") -> "Fig
     """
     if not models:
         raise ValueError("models must hold at least one model, got none")
-    figure = _figure((6.4, 2.1 * len(models) + 0.7))
+    figure = _figure((7.6, 1.7 * len(models) + 0.8))
     panels = figure.subplots(len(models), 1, sharex=True, squeeze=False)[:, 0]
     lowest = 1.0
     for (name, model), axes in zip(models.items(), panels, strict=True):
@@ -135,21 +135,26 @@ def similarity_figure(models: Mapping[str, Similarity], title: str = "") -> "Fig
             density = [count / histogram.total * bins / 2 for count in histogram.counts]
             color = _COLORS[kind]
             axes.stairs(density, edges, fill=True, color=color, alpha=0.3)
-            axes.stairs(density, edges, color=color, lw=1.2, label=f"{kind}, mean {histogram.mean:.3f}")
+            axes.stairs(density, edges, color=color, lw=1.2, label=f"{kind}\nmean {_signed(histogram.mean)}")
             axes.axvline(histogram.mean, color=color, lw=1, ls=":")
             lowest = min(lowest, edges[next(i for i, count in enumerate(histogram.counts) if count)])
         axes.set_title(name, fontsize=10, color=_INK, loc="left")
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.legend(
+            frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), labelspacing=0.9, handlelength=1.4
+        )
         axes.set_ylabel("density", color=_INK)
         axes.set_ylim(bottom=0)
         axes.set_yticks([])
-        axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(_PALE)
+        _plain(axes)
+        axes.spines["left"].set_visible(False)
     panels[-1].set_xlim(max(-1.0, lowest - 0.05), 1)
     panels[-1].set_xlabel("cosine of a query", color=_INK)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # no -0.000
 
 
 class _Sums:

@@ -1,5 +1,6 @@
 """How sure a network is of its answers, and whether rightly so."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,9 @@ import torch
 from torch import Tensor
 
 from texfilters import _check
-from texfilters.evaluate._classification import class_labels, matrix
+from texfilters.evaluate._classification import class_labels, matrix, returned
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _BLUE, _INK, _PALE, _figure, _plain, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 # Probabilities that are worked on at a time: 64 MiB of them in float32.
 _CELLS = 2**24
-_ACCURACY, _OVER, _UNDER = "#2a6f97", "#eeb48a", "#a9cbdd"
+_OVER, _UNDER = "#eeb48a", "#a9cbdd"  # orange and blue, paler
+_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -126,14 +128,15 @@ def network_answers(
     with evaluating(network):
         for batch in DeviceLoader(batches, device):
             logits = network(batch[0] if transform is None else transform(batch))
-            if logits.ndim != 2 or len(logits) != len(batch[1]):
+            returned("logits [B, C]", logits, batch[1])
+            classes = classes or logits.shape[1]
+            if logits.shape[1] != classes:
                 raise ValueError(
-                    f"network must return logits [B, C] for {len(batch[1])} images, got shape {tuple(logits.shape)}"
+                    f"network must return as many classes for every batch, got {classes} and {logits.shape[1]}"
                 )
-            classes = logits.shape[1]
             parts.append(_summary(logits.float().softmax(1)))
             labels.append(batch[1])
-    if not parts:
+    if not sum(map(len, labels)):
         raise ValueError("batches must hold at least one image, got none")
     joined = torch.cat(labels)
     result = _joined(parts, joined)
@@ -178,10 +181,15 @@ def calibration(given: NetworkAnswers, bins: int = 15) -> Calibration:
         given: the answers of a network.
         bins: their number M.
 
+    Raises:
+        ValueError: for no image, probabilities that are NaN or outside of [0, 1], no bin.
+
     Source: Guo et al. 2017, arXiv:1706.04599, section 2; 15 bins as there.
     """
     bins = _check.whole("bins", bins, least=1)
     top = given.top.double()
+    if not len(top) or not ((top >= 0) & (top <= 1 + 1e-2)).all():  # a softmax in half precision may exceed 1
+        raise ValueError("given must hold probabilities in [0, 1] of at least one image")
     # In float32, where a probability that is meant to be an edge is one. A sum may be rounded to above 1.
     place = ((given.top * bins).ceil() - 1).clamp(0, bins - 1).long()
     counts = torch.bincount(place, minlength=bins)
@@ -201,40 +209,55 @@ def calibration(given: NetworkAnswers, bins: int = 15) -> Calibration:
 def reliability_diagram(models: Mapping[str, Calibration], title: str = "") -> "Figure":
     """Draw accuracy against confidence, a panel a model, and below it how many answers each bin holds.
 
+    A bar ends at the greater of the two, its dark part at the smaller: the gap is orange where the network is too sure,
+    pale blue where it is not sure enough.
+
     Raises:
         ValueError: for no model.
     """
     if not models:
         raise ValueError("models must hold at least one model, got none")
-    figure = _figure((3.4 * len(models) + 0.6, 4.2))
-    panels = figure.subplots(2, len(models), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 1))
-    for (name, model), (upper, lower) in zip(models.items(), panels.T, strict=True):
+    columns = min(_COLUMNS, len(models))
+    rows = -(-len(models) // columns)
+    figure = _figure((3.2 * columns + 0.8, 4.2 * rows + 0.4))
+    panels = figure.subplots(2 * rows, columns, sharex=True, squeeze=False, height_ratios=(3, 1) * rows)
+    most = max(max(model.counts) / sum(model.counts) for model in models.values())
+    for axes in panels.flat[2 * columns * (rows - 1) :]:
+        axes.set_visible(False)
+    for i, (name, model) in enumerate(models.items()):
+        row, column = divmod(i, columns)
+        upper, lower = panels[2 * row : 2 * row + 2, column]
         bins = len(model.counts)
         middles = [(m + 0.5) / bins for m in range(bins)]
         # A bin without images has no bar, unlike one without a right answer, whose gap is drawn.
         for middle, accuracy, confidence in zip(middles, model.accuracy, model.confidence, strict=True):
             if accuracy == accuracy:
-                upper.bar(middle, accuracy, 0.92 / bins, color=_ACCURACY)
+                upper.bar(middle, min(accuracy, confidence), 0.92 / bins, color=_BLUE)
                 color = _OVER if confidence > accuracy else _UNDER
-                upper.bar(middle, confidence - accuracy, 0.92 / bins, accuracy, color=color)
+                upper.bar(middle, abs(confidence - accuracy), 0.92 / bins, min(accuracy, confidence), color=color)
         upper.plot([0, 1], [0, 1], color=_PALE, lw=0.9, ls="--")
-        upper.set_title(f"{name}: expected error {100 * model.error:.1f} %", fontsize=10, color=_INK)
+        said = textwrap.shorten(name, 40, placeholder=" ...")
+        upper.set_title(f"{said}\nexpected error {100 * model.error:.1f} %", fontsize=10, color=_INK)
         total = sum(model.counts)
         lower.bar(middles, [100 * count / total for count in model.counts], 0.92 / bins, color=_PALE)
         lower.set_xlabel("confidence", color=_INK)
         upper.set_xlim(0, 1)
         upper.set_ylim(0, 1)
+        lower.set_ylim(0, 105 * most)
+        if column == 0:
+            upper.set_ylabel("accuracy", color=_INK)
+            lower.set_ylabel("answers, %", color=_INK)
         for axes in (upper, lower):
-            axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.spines[["left", "bottom"]].set_color(_PALE)
-    panels[0, 0].set_ylabel("accuracy", color=_INK)
-    kinds = {"accuracy": _ACCURACY, "too sure by": _OVER, "too unsure by": _UNDER}
+            axes.set_visible(True)
+            axes.tick_params(labelbottom=axes is lower, labelleft=column == 0)
+            _plain(axes)
+    kinds = {"both": _BLUE, "confidence above accuracy": _OVER, "accuracy above confidence": _UNDER}
     for kind, color in kinds.items():
         panels[0, 0].bar(0, 0, color=color, label=kind)
-    figure.legend(loc="outside lower center", ncols=len(kinds), frameon=False, fontsize=9)
-    panels[1, 0].set_ylabel("answers, %", color=_INK)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    ncols = 1 if columns == 1 else len(kinds)
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=9)
+    _titled(figure, title)
     return figure
 
 

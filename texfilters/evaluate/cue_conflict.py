@@ -101,6 +101,15 @@ class CueConflict(Dataset[tuple[Tensor, int]]):
             raise ValueError(f"images must be readable, got {self.paths[index]}: {error}") from error
         return torch.from_numpy(pixels).permute(2, 0, 1), index
 
+    def stacked(self, batch: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+        """Images `[B, 3, H, W]` and places `[B]`, as a DataLoader's `collate_fn`; ValueError for two sizes."""
+        first, _ = batch[0]
+        for pixels, index in batch:
+            if pixels.shape != first.shape:
+                sizes = " and ".join(f"{image.shape[2]} x {image.shape[1]}" for image in (first, pixels))
+                raise ValueError(f"images must be of one size, got {sizes}, the latter for {self.paths[index]}")
+        return torch.stack([pixels for pixels, _ in batch]), torch.tensor([index for _, index in batch], device="cpu")
+
 
 def answers_on_folder(
     network: Callable[[Tensor], Tensor],
@@ -130,17 +139,9 @@ def answers_on_folder(
             for images of several sizes in a batch.
     """
     images = CueConflict(folder, categories)
-
-    def stacked(batch: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-        for pixels, index in batch:
-            if pixels.shape != batch[0][0].shape:
-                sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in (batch[0][0], pixels))
-                raise ValueError(f"images must be of one size, got {sizes}, the latter for {images.paths[index]}")
-        return torch.stack([pixels for pixels, _ in batch]), torch.tensor([index for _, index in batch])
-
-    # A generator of its own, of which it draws the seed of its workers: the default one is left alone.
-    generator = torch.Generator("cpu")
-    loader = DataLoader(images, batch_size, num_workers=num_workers, generator=generator, collate_fn=stacked)
+    # It draws a seed for its workers, on the default device: from a generator of its own, not from the default one.
+    generator = torch.Generator(torch.get_default_device())
+    loader = DataLoader(images, batch_size, num_workers=num_workers, generator=generator, collate_fn=images.stacked)
     prepare = _imagenet if transform is None else transform
     outputs, _ = features(network, loader, transform=lambda batch: prepare(batch[0]), device=device)
     answers = best(category_probabilities(outputs, categories, logits=logits))

@@ -114,6 +114,10 @@ def glc(
     """
     _uint8_images("images", images)
     _uint8_images("test_images", test_images)
+    if test_images.shape[1] != images.shape[1]:
+        raise ValueError(
+            f"test_images must have as many channels as images, {images.shape[1]}, got {test_images.shape[1]}"
+        )
     classes = class_labels("labels", labels, labels)
     class_labels("test_labels", test_labels, test_labels, classes)
     for name, given, of in (("labels", labels, images), ("test_labels", test_labels, test_images)):
@@ -133,8 +137,13 @@ def glc(
     matrix = corruption_matrix(corruption, classes, probability)
     trusted = gold_images(labels, gold, seed=seed)
     given = torch.where(trusted, labels.long(), corrupted_labels(labels, matrix, seed=seed))
-    # cuDNN's fastest convolutions add up in any order.
-    with seeded(seed, device), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        seeded(seed, device),
+        # cuDNN's fastest convolutions add up in any order.
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
         model = Standardized(network(classes), images).to(device).to(memory_format=torch.channels_last)
         beginning = copy.deepcopy(model.state_dict())
         if suppressed is not None:
@@ -171,12 +180,11 @@ def glc(
 def _copies(images: Tensor, suppressed: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
     result = []
     for chunk in images.split(_CHUNK):
-        result.append(suppressed(chunk.to(device)))
-        if result[-1].shape != chunk.shape or result[-1].dtype != torch.uint8:
-            raise ValueError(
-                f"suppressed must return uint8 images of shape {list(chunk.shape)}, got {result[-1].dtype} "
-                f"{list(result[-1].shape)}"
-            )
+        copies = suppressed(chunk.to(device))
+        if not isinstance(copies, Tensor) or copies.shape != chunk.shape or copies.dtype != torch.uint8:
+            got = f"{copies.dtype} {list(copies.shape)}" if isinstance(copies, Tensor) else type(copies).__name__
+            raise ValueError(f"suppressed must return uint8 images of shape {list(chunk.shape)}, got {got}")
+        result.append(copies)
     return torch.cat(result)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from texfilters import _check
 from texfilters.evaluate._counting import RightAnswers
+from texfilters.evaluate._lines import below, styles
 from texfilters.evaluate._training import evaluating
-from texfilters.evaluate.figures import _INK, _PALE, _figure
+from texfilters.evaluate.figures import _GRID, _INK, _PALE, _figure, _titled
 from texfilters.evaluate.probes import _device
 from texfilters.loader import DeviceLoader
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MASKS = ("disk", "square")
-_COLORS = ("#2a6f97", "#d1651a", "#3f7d4e", "#7a4e9c", "#8a8a90")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def accuracy_by_radius(
 
 
 def frequency_figure(curves: Mapping[str, FrequencyCurve], title: str = "") -> "Figure":
-    """Draw accuracy against the radius that is kept, a line a model, and that on plain images at the right.
+    """Draw accuracy against the radius that is kept, a line a model, and dotted the one on plain images.
 
     Raises:
         ValueError: for no curve, or curves of different masks.
@@ -117,31 +117,27 @@ def frequency_figure(curves: Mapping[str, FrequencyCurve], title: str = "") -> "
     masks = {curve.mask for curve in curves.values()}
     if len(masks) > 1:
         raise ValueError(f"curves must have one mask, got {sorted(masks)}")
-    figure = _figure((6.4, 3.8))
+    figure = _figure((6.4, 3.6))
     axes = figure.add_subplot()
-    for (name, curve), color in zip(curves.items(), _cycled(len(curves)), strict=True):
+    for (name, curve), style in zip(curves.items(), styles(len(curves)), strict=True):
         order = sorted(range(len(curve.radii)), key=curve.radii.__getitem__)
         radii = [curve.radii[i] for i in order]
-        axes.plot(radii, [100 * curve.accuracy[i] for i in order], "-o", ms=4, lw=1.6, color=color, label=name)
-        axes.axhline(100 * curve.plain, color=color, lw=0.9, ls=":")
+        axes.plot(radii, [100 * curve.accuracy[i] for i in order], ms=4.5, lw=1.6, label=name, clip_on=False, **style)
+        axes.axhline(100 * curve.plain, color=style["color"], lw=0.9, ls=":")
     axes.plot([], [], color=_PALE, lw=0.9, ls=":", label="plain images")
     side = "square, |u| and |v| up to r" if masks == {"square"} else "disk of radius r"
     axes.set_xlabel(f"r kept of the Fourier plane ({side}), cycles an image", color=_INK)
     axes.set_ylabel("accuracy, %", color=_INK)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.grid(axis="y", color="#e4e4e8", lw=0.7)
+    axes.grid(axis="y", color=_GRID, lw=0.7)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    below(figure)
+    _titled(figure, title)
     return figure
-
-
-def _cycled(n: int) -> list[str]:
-    return [_COLORS[i % len(_COLORS)] for i in range(n)]
 
 
 def _plane(images: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def corrupted_labels(labels: Tensor, corruption: Tensor, *, seed: int = 1) -> Te
     """
     _square("corruption", corruption)
     given = corruption.detach().double().cpu().numpy()
-    if given.min() < 0 or abs(given.sum(1) - 1).max() > 1e-6:
+    if not (given.min() >= 0 and abs(given.sum(1) - 1).max() <= 1e-6):  # NaN is neither
         raise ValueError(f"corruption must have rows >= 0 that sum to 1, got {given.tolist()}")
     class_labels("labels", labels, labels, len(given))
     own = labels.cpu().numpy()
@@ -157,13 +157,17 @@ def glc_loss(logits: Tensor, labels: Tensor, gold: Tensor, corruption: Tensor) -
     Returns: a scalar, differentiable in the logits. Nothing is read by the host.
     """
     _square("corruption", corruption)
-    if logits.ndim != 2 or logits.shape[1] != len(corruption):
-        raise ValueError(f"logits must have shape [B, {len(corruption)}], got {tuple(logits.shape)}")
-    if labels.shape != logits.shape[:1] or gold.shape != labels.shape or gold.dtype != torch.bool:
+    if logits.ndim != 2 or logits.shape[1] != len(corruption) or not len(logits):
+        raise ValueError(
+            f"logits must have shape [B, {len(corruption)}] with B of at least 1, got {tuple(logits.shape)}"
+        )
+    whole = not labels.is_floating_point() and labels.dtype != torch.bool
+    if not whole or labels.shape != logits.shape[:1] or gold.shape != labels.shape or gold.dtype != torch.bool:
         raise ValueError(
             f"labels and gold must be {len(logits)} integers and bools, one an image, got {labels.dtype} "
             f"{list(labels.shape)} and {gold.dtype} {list(gold.shape)}"
         )
+    labels = labels.long()
     with torch.autocast(logits.device.type, enabled=False):
         log_s = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
         log_c = corruption.to(log_s).clamp(min=torch.finfo(log_s.dtype).tiny).log()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from texfilters import _check
-from texfilters.evaluate.figures import _BLUE, _INK, _NAMED, _ORANGE, _PALE, _figure
+from texfilters.evaluate.figures import _COLORS, _INK, _NAMED, _PALE, _figure, _titled
 from texfilters.evaluate.label_corruption import area_under_error_curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLORS = (_BLUE, _ORANGE, "#5a8f3c", "#8b4f9f", _INK)
+_MOST = 5  # curves
 
 
 def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: str = "") -> "Figure":
@@ -27,8 +27,8 @@ def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: s
     Raises:
         ValueError: for no curve or too many, a curve without errors, probabilities and errors outside of [0, 1].
     """
-    if not 1 <= len(curves) <= len(_COLORS):
-        raise ValueError(f"curves must be 1 to {len(_COLORS)}, got {len(curves)}")
+    if not 1 <= len(curves) <= _MOST:
+        raise ValueError(f"curves must be 1 to {_MOST}, got {len(curves)}")
     figure = _figure((5.6, 4.0 + 0.22 * len(curves)))
     axes = figure.add_subplot()
     for (name, by_probability), color in zip(curves.items(), _COLORS, strict=False):
@@ -52,7 +52,7 @@ def error_curves(curves: Mapping[str, Mapping[float, Sequence[float]]], title: s
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_PALE)
     figure.legend(frameon=False, fontsize=9, loc="outside lower left")
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure
 
 
@@ -77,7 +77,10 @@ def estimated_matrix(
     if len(names) != len(matrix):
         raise ValueError(f"classes must name all {len(matrix)} classes, got {len(names)} names")
     named = range(len(names)) if len(names) <= _NAMED else range(0)
-    figure = _figure((9.0, 4.4))
+    # A panel wide enough for its names, and as much more as the longest of them takes.
+    side = max(3.4, 0.2 * len(named))
+    length = 0.075 * max((len(name) for name in names[: len(named)]), default=0)
+    figure = _figure((2 * side + length + 1.6, side + 0.7 * length + 0.8))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, shares, heading in zip(panels, (matrix, estimate), ("drawn from", "estimated"), strict=True):
         drawn = axes.imshow(shares.detach().cpu().float().numpy(), cmap="Blues", vmin=0, vmax=1)
@@ -92,5 +95,5 @@ def estimated_matrix(
     bar = figure.colorbar(drawn, ax=panels, fraction=0.03, pad=0.02, ticks=[0, 0.5, 1], format="{x:.0%}")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=9, labelcolor=_INK)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from texfilters import _check
-from texfilters.evaluate._classification import class_labels, integers, matrix, same_classes, unit
+from texfilters.evaluate._classification import class_labels, integers, matrix, returned, same_classes, unit
 from texfilters.evaluate._training import FINETUNE, MOCO, OnEpoch, Probe, ProbeRecipe, evaluating, seeded, train
 from texfilters.loader import DeviceLoader
 
@@ -48,10 +48,7 @@ def features(
     with evaluating(network):
         for batch in DeviceLoader(batches, device):
             row = network(batch[0] if transform is None else transform(batch))
-            if row.ndim != 2 or len(row) != len(batch[1]):
-                raise ValueError(
-                    f"network must return features [B, D] for {len(batch[1])} images, got shape {tuple(row.shape)}"
-                )
+            returned("features [B, D]", row, batch[1])
             rows.append(row.float())
             labels.append(batch[1])
     if not rows:
@@ -111,7 +108,7 @@ def knn(
             weights = (cosines.gather(1, nearest) / temperature).double().softmax(1)
             # Whole numbers: their sum is the same in any order.
             part.scatter_add_(1, train_labels[nearest], (weights * 2**40).round().long())
-    return (votes / 2**40).float()
+    return votes.float() / 2**40
 
 
 def _greatest(cosines: Tensor, k: int) -> Tensor:
@@ -164,11 +161,12 @@ def linear_probe(
     class_labels("test_labels", test_labels, test_features)
     same_classes(train_labels, test_labels)
     device = train_features.device
-    x, tested = train_features.float(), test_features.float()
+    x, tested = train_features.detach().float(), test_features.detach().float()
     train_labels, test_labels = train_labels.long(), test_labels.long()
-    std, mean = torch.std_mean(x, dim=0, correction=0)
-    std = torch.where(std > 0, std, 1.0)
     if standardize:
+        std, mean = torch.std_mean(x, dim=0, correction=0)
+        # What rounding leaves of a feature that is the same everywhere is no deviation.
+        std = torch.where(std > 1e-6 * mean.abs(), std, 1.0)
         x, tested = (x - mean) / std, (tested - mean) / std
 
     def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -272,8 +270,8 @@ def finetune(
             first = next(_inputs(test_batches, test_transform, device), None)
             if first is None:
                 raise ValueError("test_batches must hold at least one image, got none")
-            dim = network(first[0]).shape[1]
-        model = nn.Sequential(network, _head(dim, classes, device)).train()
+            row = network(first[0])
+        model = nn.Sequential(network, _head(row.shape[1], classes, device).to(row.dtype)).train()
         shown: list[Tensor] = []
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -283,6 +281,8 @@ def finetune(
                     shown.append(labels)
                 if len(labels) > 1:
                     yield inputs, labels
+            if shown and max(map(len, shown)) < 2:
+                raise ValueError("train_batches must hold batches of at least two images, got none")
 
         def test() -> tuple[Tensor, Tensor]:
             scores, labels = features(model, test_batches, transform=test_transform, device=device)
@@ -312,7 +312,7 @@ def _several_passes(name: str, batches: Batches) -> None:
 
 
 def _head(dim: int, classes: int, device: torch.device) -> nn.Linear:
-    head = nn.Linear(dim, classes, device="cpu")  # so that a seed gives the same on every device
+    head = nn.Linear(dim, classes, device="cpu", dtype=torch.float32)  # for a seed to give the same on every device
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return head.to(device)

@@ -1,34 +1,26 @@
 """Where a network looks: Grad-CAM and gradient saliency, how well they meet boxes, how far they spread."""
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from texfilters import _check
+from texfilters.evaluate._saliency_measures import Goodness, Spread, box_masks, goodness, normalized, spread
 from texfilters.evaluate._training import evaluating
 
-
-@dataclass(frozen=True)
-class Goodness:
-    """How well maps meet boxes; 1 is best."""
-
-    mean: float
-    by_image: Tensor  # float64 [N]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far maps spread. A map of zeros or with a NaN has NaN, and is left out of the means."""
-
-    mean_area: float
-    mean_entropy: float
-    empty: int  # maps left out
-    area: Tensor  # float64 [N], share of the pixels above half of the map's maximum
-    entropy: Tensor  # float64 [N], nats, of the map divided by its sum; log(H W) is the most
+__all__ = [
+    "Goodness",
+    "Spread",
+    "box_masks",
+    "goodness",
+    "grad_cam",
+    "gradient_saliency",
+    "last_maps",
+    "normalized",
+    "spread",
+]
 
 
 def grad_cam(
@@ -44,12 +36,14 @@ def grad_cam(
 
     With y the logit of the class and A_c the layer's maps, `alpha_c = mean over places of dy/dA_c` and the result is
     `relu(sum_c alpha_c A_c)`, enlarged bilinearly to the size of the images. The network is in evaluation mode
-    meanwhile; its modes, parameters, their gradients and its hooks are afterwards as they were.
+    meanwhile; its modes, parameters, their gradients and its hooks are afterwards as they were. The network may be
+    compiled, and the caller without gradients or in inference mode.
 
     Args:
         network: from images to logits `[B, K]`.
         images: its inputs, floating point `[N, C, H, W]`, on any device; batches of them go to the network's.
-        layer: of the network, or its name in `named_modules()`, with outputs `[B, C, h, w]`; None is `last_maps`.
+        layer: of the network, or its name in `named_modules()`, with outputs `[B, C, h, w]`; None is `last_maps`, where
+            there are such before a network pools them, as in convolutional ones.
         classes: integers `[N]`; None is what the network answers for each image.
         batch_size: images of one forward and backward pass.
         normalize: as `normalized` does.
@@ -65,14 +59,14 @@ def grad_cam(
     device = _checked(network, images, batch_size)
     _whole_numbers("classes", classes, (len(images),))
     maps = []
-    with evaluating(network), torch.enable_grad():
+    with _differentiable(network):
         if layer is None:
             layer = last_maps(network, images[:1])
         with _outputs(_found(network, layer)) as taken:
             for start in range(0, len(images), batch_size):
                 part = slice(start, start + batch_size)
                 taken.clear()
-                logits = _rows(network(images[part].to(device).detach()), len(images[part]))
+                logits = _rows(network(_tracked(images[part].to(device))), len(images[part]))
                 if len(taken) != 1:
                     raise ValueError(f"layer must run once in a forward pass, ran {len(taken)} times")
                 chosen = logits.argmax(1) if classes is None else _in_range(classes[part], logits, "classes")
@@ -116,12 +110,14 @@ def gradient_saliency(
         neurons = torch.tensor([_check.whole("neurons", neuron, least=0) for neuron in neurons], dtype=torch.int64)
         neurons = neurons.expand(len(images), -1)
     if neurons is not None:
-        _whole_numbers("neurons", neurons, (len(images), max(1, neurons.shape[-1])))
+        _whole_numbers(
+            "neurons", neurons, (len(images), neurons.shape[1] if neurons.ndim == 2 and neurons.shape[1] else 1)
+        )
     maps = []
-    with evaluating(network), torch.enable_grad():
+    with _differentiable(network):
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            pixels = images[part].to(device).detach().requires_grad_()
+            pixels = _tracked(images[part].to(device)).requires_grad_()
             outputs = _rows(network(pixels.clone()), len(pixels))  # a clone: the network may begin in place
             if neurons is not None:
                 outputs = outputs.gather(1, _in_range(neurons[part], outputs, "neurons"))
@@ -137,18 +133,23 @@ def gradient_saliency(
 def last_maps(network: nn.Module, images: Tensor) -> nn.Module:
     """The part of a network that last finished maps `[B, C, h, w]` of more than one place: `layer4` of a ResNet.
 
+    Maps are about as wide for their height as the images. A network that goes on with tokens, or with channels last,
+    has none that would speak for its answer.
+
     Args:
         images: inputs of the network, `[N, C, H, W]`, of which one is tried.
 
     Raises:
-        ValueError: if no part has such outputs.
+        ValueError: if no part has such outputs, or others follow on them.
     """
     device = _checked(network, images, 1)
     finished: list[nn.Module] = []
+    shapes: list[tuple[int, ...]] = []
 
     def note(module: nn.Module, _: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+        if isinstance(output, Tensor) and (output.ndim == 3 or (output.ndim == 4 and output[0, 0].numel() > 1)):
             finished.append(module)
+            shapes.append(tuple(output.shape))
 
     handles = [part.register_forward_hook(note) for part in network.modules() if part is not network]
     try:
@@ -157,97 +158,27 @@ def last_maps(network: nn.Module, images: Tensor) -> nn.Module:
     finally:
         for handle in handles:
             handle.remove()
-    for module in reversed(finished):
+    aspect = images.shape[2] / images.shape[3]
+    for module, shape in zip(reversed(finished), reversed(shapes), strict=True):
+        if len(shape) == 3 or not aspect / 2 <= shape[2] / shape[3] <= 2 * aspect:
+            raise ValueError(
+                f"network must end in maps [B, C, h, w] for it to find them, got {list(shape)} after them: give a layer"
+            )
         if finished.count(module) == 1:
             return module
     raise ValueError("network must have a part with outputs [B, C, h, w] that runs once, got none: give a layer")
 
 
-def normalized(maps: Tensor) -> Tensor:
-    """Each map `[..., H, W]` brought to [0, 1] by its minimum and maximum.
-
-    A map of zeros stays zeros, another constant one becomes ones, and one with a NaN becomes NaN.
-    """
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    low = torch.where(high == low, 0, low)
-    span = high - low
-    return (maps - low) / torch.where(span == 0, 1, span)
+@contextlib.contextmanager
+def _differentiable(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode, with gradients whatever the caller has."""
+    with evaluating(network), torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
-def box_masks(boxes: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """Masks of the pixels whose centers lie in at least one of an image's boxes.
-
-    Args:
-        boxes: for each image `[n, 4]`, n >= 1: left, top, right and bottom in pixels, as torchvision's `XYXY`.
-        size: height and width of the masks.
-
-    Returns: bool `[N, H, W]`.
-
-    Raises:
-        ValueError: for boxes of another shape, or of which right <= left or bottom <= top.
-    """
-    masks = []
-    for i, corners in enumerate(boxes):
-        if corners.ndim != 2 or corners.shape[1] != 4 or not len(corners):
-            raise ValueError(f"boxes of image {i} must have shape [n, 4] with n >= 1, got {tuple(corners.shape)}")
-        corners = corners.double()
-        if not bool((corners[:, 2:] > corners[:, :2]).all()):
-            raise ValueError(f"boxes of image {i} must have left < right and top < bottom, got {corners.tolist()}")
-        y, x = (torch.arange(n, dtype=torch.float64, device=corners.device) + 0.5 for n in size)
-        left, top, right, bottom = (corner[:, None] for corner in corners.unbind(1))
-        rows, columns = (top <= y) & (y < bottom), (left <= x) & (x < right)
-        masks.append((rows[:, :, None] & columns[:, None, :]).any(0))
-    if not masks:
-        raise ValueError("boxes must be of at least one image, got none")
-    return torch.stack(masks)
-
-
-def goodness(maps: Tensor, masks: Tensor, *, threshold: float | None = None) -> Goodness:
-    """How well saliency maps S meet the boxes B of their images: `sum(S B) / (sum(B) + sum(max(S - B, 0)))`.
-
-    For maps of zeros and ones this is intersection over union.
-
-    Args:
-        maps: `[N, H, W]`, >= 0, and without a threshold at most 1.
-        masks: bool `[N, H, W]`, each with at least one pixel; `box_masks` makes them.
-        threshold: S is 1 where a map is above it and 0 elsewhere. None takes the maps as they are.
-
-    Raises:
-        ValueError: for a mask without a pixel, maps that are NaN or out of their range, or differ in shape.
-    """
-    _same_shape(maps, masks)
-    if not bool((maps >= 0).all()) or (threshold is None and bool((maps > 1).any())):
-        rule = "be at least 0" if threshold is not None else "lie in [0, 1] unless there is a threshold"
-        raise ValueError(f"maps must {rule} and hold no NaN, got {maps.min():g} to {maps.max():g}")
-    empty = (~masks.flatten(1).any(1)).nonzero()[:, 0].tolist()
-    if empty:
-        raise ValueError(f"masks must hold at least one pixel each, got none for image {empty[0]} ({len(empty)} such)")
-    salient = maps if threshold is None else maps > threshold
-    salient, inside = salient.float(), masks.float()
-    met = (salient * inside).sum((1, 2), dtype=torch.float64)
-    outside = (salient - inside).clamp(min=0).sum((1, 2), dtype=torch.float64)
-    by_image = met / (inside.sum((1, 2), dtype=torch.float64) + outside)
-    return Goodness(by_image.mean().item(), by_image)
-
-
-def spread(maps: Tensor) -> Spread:
-    """How far saliency maps spread over their images: area above half of the maximum, and entropy.
-
-    Args:
-        maps: `[N, H, W]`, >= 0, in any units. A map of zeros has no spread: NaN.
-
-    Raises:
-        ValueError: for maps of another shape, or below 0.
-    """
-    _same_shape(maps, maps)
-    if bool((maps < 0).any()):
-        raise ValueError(f"maps must be at least 0, got {maps.min():g}")
-    flat = maps.flatten(1).double()
-    shares = flat / flat.sum(1, keepdim=True)
-    entropy = -torch.special.xlogy(shares, shares).sum(1)
-    area = (flat > flat.amax(1, keepdim=True) / 2).double().mean(1)
-    area = torch.where(entropy.isnan(), math.nan, area)
-    return Spread(area.nanmean().item(), entropy.nanmean().item(), int(entropy.isnan().sum()), area, entropy)
+def _tracked(values: Tensor) -> Tensor:
+    """Values that a backward pass may keep, which it may not from inference mode; without a gradient of their own."""
+    return values.clone() if values.is_inference() else values.detach()
 
 
 @contextlib.contextmanager
@@ -271,11 +202,12 @@ def _outputs(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _found(network: nn.Module, layer: nn.Module | str) -> nn.Module:
-    parts = dict(network.named_modules())
+    compiled = "_orig_mod."
+    parts = {name.removeprefix(compiled): part for name, part in network.named_modules()}
     if isinstance(layer, str):
-        if layer not in parts:
+        if layer.removeprefix(compiled) not in parts:
             raise ValueError(f"layer must be the name of a part of the network, got {layer!r}")
-        return parts[layer]
+        return parts[layer.removeprefix(compiled)]
     if not any(part is layer for part in parts.values()):
         raise ValueError(f"layer must be a part of the network, got another {type(layer).__name__}")
     return layer
@@ -300,7 +232,7 @@ def _checked(network: nn.Module, images: Tensor, batch_size: int) -> torch.devic
 
 
 def _rows(outputs: Tensor, count: int) -> Tensor:
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != count:
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != count or not outputs.shape[1]:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(f"network must return [B, K] for {count} images, got {got}")
     if not bool(outputs.isfinite().all()):
@@ -317,16 +249,7 @@ def _whole_numbers(name: str, value: Tensor | None, shape: tuple[int, ...]) -> N
 
 
 def _in_range(places: Tensor, outputs: Tensor, name: str) -> Tensor:
-    places = places.to(outputs.device).long()
+    places = _tracked(places.to(outputs.device).long())
     if int(places.min()) < 0 or int(places.max()) >= outputs.shape[1]:
         raise ValueError(f"{name} must lie in [0, {outputs.shape[1]}), got {int(places.min())} to {int(places.max())}")
     return places
-
-
-def _same_shape(maps: Tensor, masks: Tensor) -> None:
-    if maps.ndim != 3 or not maps.numel() or masks.shape != maps.shape:
-        raise ValueError(
-            f"maps and masks must have one shape [N, H, W], got {tuple(maps.shape)} and {tuple(masks.shape)}"
-        )
-    if masks is not maps and masks.dtype != torch.bool:
-        raise ValueError(f"masks must be bool, got {masks.dtype}")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL = 1.9  # inches
+_LETTERS = 26  # that fit over one
 
 
 def saliency_sheet(
@@ -48,25 +49,29 @@ def saliency_sheet(
     for what, given in (("labels", labels), ("boxes", boxes)):
         if given is not None and len(given) != len(images):
             raise ValueError(f"{what} must be one an image, {len(images)}, got {len(given)}")
+    words = [figures._wrapped(label, _LETTERS) for label in labels or [""] * len(images)]
+    names = {name: figures._wrapped(name, _LETTERS) for name in maps}
+    lines = [1 + text.count("\n") for text in words]
+    lines[0] = max(lines[0], *(2 + name.count("\n") for name in names.values()))
     height = _CELL * images.shape[2] / images.shape[3]
     columns = 1 + len(maps)
-    figure = figures._figure((_CELL * columns + 0.4, (height + 0.3) * len(images) + 0.6))
+    figure = figures._figure((_CELL * columns + 0.4, (height + 0.15) * len(images) + 0.15 * sum(lines) + 0.4))
     grid = figure.subplots(len(images), columns, squeeze=False)
     areas = {name: spread(each).area.tolist() for name, each in maps.items()}
     for i, row in enumerate(grid):
         pixels = _pixels(images[i])
-        _draw(row[0], pixels, "" if labels is None else labels[i])
+        _draw(row[0], pixels, words[i])
         for axes, (name, each) in zip(row[1:], maps.items(), strict=True):
             area = areas[name][i]
             said = f"area {100 * area:.0f} %" if area == area else "no map"
-            _draw(axes, _heated(pixels, each[i]), f"{name}\n{said}" if i == 0 else said)
+            _draw(axes, _heated(pixels, each[i]), f"{names[name]}\n{said}" if i == 0 else said)
         for axes in row:
             for left, top, right, bottom in [] if boxes is None else boxes[i].tolist():
                 # imshow has the first pixel's center at 0.
                 across, down = (left, right, right, left, left), (top, top, bottom, bottom, top)
                 axes.plot([x - 0.5 for x in across], [y - 0.5 for y in down], color="white", linewidth=2.2)
                 axes.plot([x - 0.5 for x in across], [y - 0.5 for y in down], color=figures._INK, linewidth=0.9)
-    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    figures._titled(figure, title)
     return figure
 
 

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUES = ("#0b3c5d", "#2a6f97", "#5aa0c8", "#12858c", "#56b6a9", "#7f9fd6")
-_OTHERS = ("#d1651a", "#8e3b8a", "#5b8c2a", "#b0343c", "#b58a00", "#6b6b70")
-_MARKERS = "osD^vPX*<>"
-
 
 def headline(curves: Sequence[Curve], at: float = 0.5) -> str:
     """What the figure shows, in a line: the best diffusion beside Gaussian blur; empty where either is not covered."""
@@ -27,8 +23,8 @@ def headline(curves: Sequence[Curve], at: float = 0.5) -> str:
     if best is None or blur is None or math.isnan(blur.kept_at(at)):
         return ""
     return (
-        f"With {100 * at:.0f} % of the texture energy removed, {best.name} keeps {100 * best.kept_at(at):.0f} % "
-        f"of the edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
+        f"With {100 * at:.0f} % of texture energy removed, {_called(best.name)} keeps "
+        f"{100 * best.kept_at(at):.0f} % of edge strength, {BLUR} {100 * blur.kept_at(at):.0f} %"
     )
 
 
@@ -36,7 +32,7 @@ def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 
     """Draw edge strength kept against texture energy removed: higher and further right is better.
 
     The diffusion that keeps most at `at`, and Gaussian blur, are thick, with the gap between them; other diffusions,
-    whose names begin so, are thin and blue to green. Strengths that add energy lie left of the picture and are left
+    whose names begin so, are thin and of cool colors. Strengths that add energy lie left of the picture and are left
     out, as its last line then says. Lines that a cartoon draws count as edges kept.
 
     Args:
@@ -89,7 +85,7 @@ def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 
     axes.set_ylim(0, 102)
     axes.set_xlabel("texture energy removed off the boundaries, %", color=figures._INK)
     axes.set_ylabel("edge strength kept on them, %", color=figures._INK)
-    _plain(axes)
+    figures._plain(axes)
     axes.legend(
         frameon=False,
         fontsize=8,
@@ -103,7 +99,7 @@ def suppression_figure(curves: Sequence[Curve], title: str = "", *, at: float = 
     note = "; strengths that add energy are left out" if outside else ""
     number = curves[0].images
     said = f"mean of {number} image{'' if number == 1 else 's'}{note}"
-    figure.suptitle(title, fontsize=11, color=figures._INK, x=0.01, ha="left")
+    figures._titled(figure, title)
     figure.supxlabel(said, fontsize=8, color=figures._PALE, x=0.01, ha="left")
     return figure
 
@@ -145,8 +141,8 @@ def kappa_figure(
     histogram.set_title(f"kappa {value:.3g}{unit}", fontsize=9, color=figures._ORANGE)
     histogram.set_xlabel("gradient (the last bin: and above)", color=figures._INK)
     histogram.set_ylabel("pixels", color=figures._INK)
-    _plain(histogram)
-    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    figures._plain(histogram)
+    figures._titled(figure, title)
     return figure
 
 
@@ -199,7 +195,7 @@ def suppression_examples(
         axes.set_axis_off()
     for axes, (picture, label) in zip(grid, shown, strict=False):
         show(axes, picture[part], label)
-    figure.suptitle(title, fontsize=10, color=figures._INK, x=0.01, ha="left")
+    figures._titled(figure, title)
     return figure
 
 
@@ -219,38 +215,36 @@ def _best_diffusion(curves: Sequence[Curve], at: float) -> Curve | None:
     return max(found, key=lambda curve: curve.kept_at(at), default=None)
 
 
+def _called(name: str) -> str:
+    kind, _, which = name.partition(", ")
+    return f"{kind} ({which})" if which else kind
+
+
 def _gap(axes: "Axes", x: float, low: float, high: float) -> None:
     """What diffusion keeps more than blur."""
     axes.annotate("", (x, high), (x, low), arrowprops={"arrowstyle": "<->", "color": figures._INK}, zorder=5)
-    text = f"+{high - low:.0f} points\nover blur"
     axes.annotate(
-        text,
-        (x, (low + high) / 2),
-        (-42, -40),
+        f"+{high - low:.1f}",
+        (x, low + 0.6 * (high - low)),
+        (-5, 0),
         textcoords="offset points",
         fontsize=9,
         color=figures._INK,
-        ha="center",
+        ha="right",
         va="center",
-        arrowprops={"arrowstyle": "-", "color": figures._PALE, "linewidth": 0.7},
+        zorder=5,
     )
 
 
 def _looks(names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
-    blues = [name for name in names if name.startswith("diffusion")]
+    cool = [name for name in names if name.startswith("diffusion")]
     others = sorted((name for name in names if not name.startswith("diffusion")), key=lambda name: name != BLUR)
     return {
-        name: (colors[i % len(colors)], _MARKERS[i % len(_MARKERS)])
-        for group, colors in ((blues, _BLUES), (others, _OTHERS))
+        name: (colors[i % len(colors)], figures._MARKERS[i % len(figures._MARKERS)])
+        for group, colors in ((cool, figures._COOL), (others, figures._WARM))
         for i, name in enumerate(group)
     }
 
 
 def _order(kept: float) -> float:
     return -kept if kept == kept else 1.0
-
-
-def _plain(axes: "Axes") -> None:
-    axes.tick_params(labelsize=9, labelcolor=figures._INK, color=figures._PALE)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(figures._PALE)

@@ -98,8 +98,8 @@ def transfer(
     Args:
         train: on one device with the tests.
         tests: by name.
-        categories: as in `categories_of`; None takes `usual_categories` for tests whose classes are not those of
-            training, and asks no others for categories.
+        categories: as in `categories_of`; None asks no images with the classes of training for categories. Tests with
+            other classes take these if they bear their names, else `usual_categories`.
         probes: some of `PROBES`.
         seeds: of the linear classifiers.
         recipe, standardize: of `linear_probe`.
@@ -222,13 +222,14 @@ def _questions(
         members, kinds = tuple(given.values()), (ANSWERS[1], ANSWERS[3])
         coarse = _regrouped(len(train.classes), members, device)[own]
     else:
-        found = usual_categories(train.classes) if given is None else given
-        chosen = [category for category in found if category in test.classes]
-        if len(chosen) < 2:
+        for found in (given or {}, usual_categories(train.classes)):
+            chosen = [category for category in found if category in test.classes]
+            if len(chosen) > 1:
+                break
+        else:
             raise ValueError(
-                f"tests must have classes of training, or categories of them, got {', '.join(test.classes)} for "
-                f"{name!r}, of which {', '.join(train.classes[:4])} ... can answer {', '.join(chosen) or 'none'}: "
-                "give categories"
+                f"tests must have classes of training, or two categories of them at least, got "
+                f"{', '.join(test.classes)} for {name!r}: give categories of {', '.join(train.classes)}"
             )
         members, kinds = tuple(found[category] for category in chosen), (ANSWERS[2], ANSWERS[3])
         order = [chosen.index(each) if each in chosen else -1 for each in test.classes]

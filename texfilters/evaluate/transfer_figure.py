@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure
+from texfilters.evaluate.figures import _COLORS, _GRID, _INK, _MARKERS, _PALE, _figure, _titled
 from texfilters.evaluate.transfer import Transfer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLORS = (_BLUE, _ORANGE, "#5a8f29", "#9b3d8f", "#b8901c", "#3aa6a0", "#c23b4b", "#6b5b4b")
-_MARKERS = "osD^vPXh"
+_MOST = 8  # models
 _TITLES = {"linear": "linear classifier", "knn": "nearest neighbors"}
 
 
@@ -27,8 +26,8 @@ def transfer_figure(models: Mapping[str, Sequence[Transfer]], title: str = "") -
     Raises:
         ValueError: for no model or more than eight, and for models of different tests.
     """
-    if not 1 <= len(models) <= len(_COLORS):
-        raise ValueError(f"models must be 1 to {len(_COLORS)}, got {len(models)}")
+    if not 1 <= len(models) <= _MOST:
+        raise ValueError(f"models must be 1 to {_MOST}, got {len(models)}")
     kinds = {name: [(row.test, row.probe, row.answers) for row in rows] for name, rows in models.items()}
     first, *others = kinds.values()
     if not first or any(other != first for other in others):
@@ -55,7 +54,7 @@ def transfer_figure(models: Mapping[str, Sequence[Transfer]], title: str = "") -
         axes.set_title(_TITLES[probe], fontsize=10, color=_INK)
         axes.set_xlim(0, 100)
         axes.set_xlabel("accuracy, %", color=_INK)
-        axes.grid(axis="x", color="#e4e4e8", lw=0.7)
+        axes.grid(axis="x", color=_GRID, lw=0.7)
         axes.set_axisbelow(True)
         axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
         for spine in axes.spines.values():
@@ -67,5 +66,5 @@ def transfer_figure(models: Mapping[str, Sequence[Transfer]], title: str = "") -
     panels[0].plot([], [], color=_PALE, lw=1.2, label="chance")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, title)
     return figure

@@ -1,13 +1,14 @@
 """Views of labeled images for the measurements of `texfilters.evaluate`."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from texfilters.ssl._loaders import Loader, Shuffled
+from texfilters.evaluate.sections._numbers import spread_over
+from texfilters.ssl._loaders import InSequence, Loader, Shuffled
 from texfilters.ssl._method import Batch
 from texfilters.ssl.data import ImageData
 from texfilters.ssl.views import CenterView, Views
@@ -58,3 +59,22 @@ def _given(mean: Three, std: Three) -> dict[str, Any]:
 def shuffled(data: ImageData, batch_size: int, seed: int) -> Loader:
     """Batches of all labeled training images in another order each epoch; what fills no batch waits for another."""
     return data.loader("train", lambda count: Shuffled(count, batch_size, seed))
+
+
+def labeled(data: ImageData, split: str, batch_size: int, limit: int | None = None) -> Loader:
+    """Batches of all labeled images of "train" or "val", or of at most `limit` of them, evenly over their order."""
+    if not data.classes:
+        return data.labeled(split)  # says why there are none
+    return data.loader(split, lambda count: Spread(count, batch_size, limit))
+
+
+class Spread(InSequence):
+    """Some images, evenly over the order of all, one after the other."""
+
+    def __init__(self, count: int, batch_size: int, limit: int | None) -> None:
+        self.places = spread_over(count, limit)
+        super().__init__(len(self.places), batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, self.count, self.batch_size):
+            yield self.places[start : start + self.batch_size]

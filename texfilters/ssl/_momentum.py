@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from texfilters import _check, patch_negatives
+from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._crop import sent
 from texfilters.ssl._method import Batch, Method
 from texfilters.ssl._norm import SplitBatchNorm2d
@@ -123,15 +124,30 @@ def shuffled(network: Callable[[Tensor], Outputs], images: Tensor, generator: to
 
 
 class MomentumMethod(Method):
-    """A method whose keys come from shuffled batches: their order in a step is the same on all processes.
+    """A method whose keys come from an encoder that follows the query's, and from shuffled batches.
+
+    The encoder moves once in a step of the optimizer, however many batches that takes. The order of a shuffle is the
+    same on all processes.
 
     `backbone` normalizes the global batch in `norm_splits` parts: with several processes each splits its own batch into
     its share of them, which is none with as many processes as parts or more.
     """
 
+    m: float
+    head: nn.Module
+    momentum_backbone: Backbone
+    momentum_head: nn.Module
+
     def __init__(self, recipe: Recipe, seed: int = 0) -> None:
         super().__init__(recipe, seed)
         self._batch_idx = 0
+
+    def follow(self) -> None:
+        """Move the key encoder towards the query's, if a step of the optimizer begins with this batch."""
+        batches_a_step = self._trainer.accumulate_grad_batches if self._trainer else 1
+        if self._batch_idx % batches_a_step == 0:
+            update(self.backbone, self.momentum_backbone, self.m)
+            update(self.head, self.momentum_head, self.m)
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:

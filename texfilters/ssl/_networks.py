@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,6 +97,21 @@ def digest(network: nn.Module) -> str:
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
+
+
+def tensors_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A file of tensors and plain values; nothing in it is run."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no file of weights, or is damaged: {' '.join(str(error).split())[:200]}"
+        ) from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a mapping of weights, got {type(found).__name__}")
+    return found
 
 
 def _built(about: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from texfilters.evaluate.sections import Model
 from texfilters.ssl._backbones import _remove_classifier
 from texfilters.ssl._checkpoint import _misfits
-from texfilters.ssl._networks import Computing, Seen
-from texfilters.ssl.classifier import tensors_of
+from texfilters.ssl._networks import Computing, Seen, tensors_of
 
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and of modules that hold the network
 

@@ -2,10 +2,7 @@
 
 import dataclasses
 import os
-import pickle
-import zipfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +13,10 @@ from texfilters.evaluate.sections import Model
 from texfilters.evaluate.transfer import STANDARDIZED
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._checkpoint import KEY, read
-from texfilters.ssl._networks import Computing, Seen, digest, pretrained, seen, untrained
+from texfilters.ssl._networks import Computing, Seen, digest, pretrained, seen, tensors_of, untrained
+from texfilters.ssl._torchvision import from_torchvision
+
+__all__ = ["from_checkpoint", "from_torchvision", "probe_file", "trained"]
 
 FORMAT = 1
 _OTHER = "ssl/probe.py writes one for each checkpoint"
@@ -68,7 +68,7 @@ def from_checkpoint(
     else:
         names = ()
         about |= {"classifier": None}
-    return assembled(backbone, head, names, view, device, precision), about | {"sees": dataclasses.asdict(view)}
+    return _assembled(backbone, head, names, view, device, precision), about | {"sees": dataclasses.asdict(view)}
 
 
 def trained(
@@ -176,7 +176,7 @@ def _own(path: str | os.PathLike[str], backbone: Backbone) -> tuple[nn.Linear, t
     return head, names if len(names) == len(bias) else ()
 
 
-def assembled(
+def _assembled(
     backbone: nn.Module,
     head: nn.Module | None,
     names: tuple[str, ...],
@@ -197,18 +197,3 @@ def assembled(
 
 def _numbered(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
-
-
-def tensors_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A file of tensors and plain values; nothing in it is run."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no classifier at {path}")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, LookupError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no file of weights, or is damaged: {' '.join(str(error).split())[:200]}"
-        ) from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} must hold a mapping of weights, got {type(found).__name__}")
-    return found

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from texfilters import _check
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._method import Batch
-from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, shuffled, update
+from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, shuffled
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.losses import info_nce
 from texfilters.ssl.views import Views
@@ -71,8 +71,7 @@ class DenseCL(MomentumMethod):
         queries, others = (self.views(batch.images, batch.sizes) for _ in range(2))
         maps = self.backbone.maps(queries)
         query, query_places, _ = self.head(maps)
-        update(self.backbone, self.momentum_backbone, self.m)
-        update(self.head, self.momentum_head, self.m)
+        self.follow()
         key, key_places, pooled, key_maps = shuffled(self._key, others, self.order_generator())
         positives = matched(maps.detach(), key_maps, key_places)
         single = info_nce(query, key, self.queue.entries, temperature=self.temperature)

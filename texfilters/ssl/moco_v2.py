@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from texfilters import _check
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._method import Batch
-from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, patches, shuffled, update
+from texfilters.ssl._momentum import MomentumMethod, Queue, follower, gather, patches, shuffled
 from texfilters.ssl._recipe import Recipe
 from texfilters.ssl.losses import info_nce
 from texfilters.ssl.views import Views
@@ -92,8 +92,7 @@ class MoCoV2(MomentumMethod):
     def loss(self, batch: Batch) -> Tensor:
         queries, others = (self.views(batch.images, batch.sizes) for _ in range(2))
         query = normalize(self.head(self.backbone(queries)).float(), dim=1)
-        update(self.backbone, self.momentum_backbone, self.m)
-        update(self.head, self.momentum_head, self.m)
+        self.follow()
         generator = self.order_generator()
         key = shuffled(self._key, others, generator)
         nonsemantic = self._nonsemantic_keys(queries, generator) if self.nonsemantic else None

@@ -3,32 +3,40 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from texfilters.evaluate.gold_loss_correction import GoldLossCorrection, glc
+from texfilters.evaluate.gold_loss_correction import glc
 from texfilters.evaluate.label_corruption import area_under_error_curve
 from texfilters.evaluate.label_corruption_figure import error_curves, estimated_matrix
 from texfilters.evaluate.report import Cell, Section, Table
 from texfilters.evaluate.resnet9 import ResNet9
 
-ERRORS = {"corrupted labels alone": "silver_error", "GLC": "error"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ERRORS = {"labels alone": "silver_error", "GLC": "error"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of `glc`, and where it stands in the grid."""
+    """Where a training by `glc` stands in the grid, and what it came to, without its network."""
 
     corruption: str
     gold: float
     probability: float
     variant: str
     seed: int
-    result: GoldLossCorrection
+    error: float
+    silver_error: float
+    estimate_error: float
+    matrix: Tensor
+    estimate: Tensor
+    seconds: tuple[float, float]
 
 
 def label_corruption(
@@ -87,7 +95,7 @@ def label_corruption(
         raise ValueError(f"probabilities must rise, got {list(probabilities)}")
     runs = []
     for seed, corruption, share, p, name in itertools.product(seeds, corruptions, gold, probabilities, variants):
-        result = glc(
+        found = glc(
             images,
             labels,
             test_images,
@@ -104,7 +112,8 @@ def label_corruption(
             seed=seed,
             device=device,
         )
-        runs.append(Run(corruption, share, p, name, seed, result))
+        errors = found.error, found.silver_error, found.estimate_error
+        runs.append(Run(corruption, share, p, name, seed, *errors, found.matrix, found.estimate, found.seconds))
         if on_run is not None:
             on_run(runs[-1])
     settings = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay}
@@ -114,32 +123,16 @@ def label_corruption(
         **{name: list(given) for name, given in grid.items()},
         "variants": list(variants),
         "settings": settings,
-        "runs": [_record(run) for run in runs],
+        "runs": [asdict(run) for run in runs],
     }
     return Section(
-        "label-corruption",
-        "Label corruption",
-        _text(record),
-        record,
-        _tables(runs, list(variants)),
-        _figures(runs, list(variants), None if classes is None else list(classes)),
+        name="label-corruption",
+        title="Label corruption",
+        text=_text(record),
+        record=record,
+        tables=_tables(runs, list(variants)),
+        figures=_figures(runs, list(variants), classes),
     )
-
-
-def _record(run: Run) -> dict[str, Any]:
-    result = run.result
-    return {
-        "corruption": run.corruption,
-        "gold": run.gold,
-        "probability": run.probability,
-        "variant": run.variant,
-        "seed": run.seed,
-        "error": result.error,
-        "silver_error": result.silver_error,
-        "estimate_error": result.estimate_error,
-        "estimate": result.estimate,
-        "seconds": result.seconds,
-    }
 
 
 def _at(runs: Sequence[Run], **place: Any) -> list[Run]:
@@ -160,8 +153,8 @@ def _tables(runs: Sequence[Run], variants: Sequence[str]) -> tuple[Table, ...]:
         where = setting["corruption"], f"{100 * setting['gold']:g} %"
         for p, variant in itertools.product(probabilities, variants):
             at = _at(runs, **setting, probability=p, variant=variant)
-            silver, corrected = ([100 * getattr(run.result, what) for run in at] for what in ERRORS.values())
-            estimate = mean(run.result.estimate_error for run in at)
+            silver, corrected = ([100 * getattr(run, what) for run in at] for what in ERRORS.values())
+            estimate = mean(run.estimate_error for run in at)
             errors.append((*where, p, variant, *_over_seeds(silver), *_over_seeds(corrected), 100 * estimate, len(at)))
         if len(probabilities) > 1:
             first = _areas(_at(runs, **setting, variant=variants[0]), "error")
@@ -170,11 +163,13 @@ def _tables(runs: Sequence[Run], variants: Sequence[str]) -> tuple[Table, ...]:
                 gain = [math.nan] if variant == variants[0] else [b - a for a, b in zip(first, corrected, strict=True)]
                 areas.append((*where, variant, *_over_seeds(silver), *_over_seeds(corrected), *_over_seeds(gain)))
     header = ("corruption", "gold")
-    by_p = ("p", "trained on", "corrupted labels alone, %", "±", "GLC, %", "±", "estimate's error, %", "seeds")
+    both = ("labels alone, %", "labels alone, ±", "GLC, %", "GLC, ±")
+    by_p = ("p", "trained on", *both, "estimate's error, %", "seeds")
     tables = [Table("Errors on the test images, means and deviations over the seeds", (*header, *by_p), tuple(errors))]
     if areas:
         title = "Areas under the curves of error over p, by trapezoids, not divided by the range of p"
-        by_area = ("trained on", "corrupted labels alone", "±", "GLC", "±", f"GLC − that of {variants[0]}", "±")
+        both = ("labels alone", "labels alone, ±", "GLC", "GLC, ±")
+        by_area = ("trained on", *both, f"GLC − that of {variants[0]}", "difference, ±")
         width = len(header) + len(by_area) - 2 * (len(variants) == 1)
         tables.append(Table(title, (*header, *by_area)[:width], tuple(row[:width] for row in areas)))
     return tuple(tables)
@@ -185,9 +180,7 @@ def _areas(runs: Sequence[Run], what: str) -> list[float]:
     areas = []
     for seed in dict.fromkeys(run.seed for run in runs):
         own = _at(runs, seed=seed)
-        areas.append(
-            area_under_error_curve([run.probability for run in own], [getattr(run.result, what) for run in own])
-        )
+        areas.append(area_under_error_curve([run.probability for run in own], [getattr(run, what) for run in own]))
     return areas
 
 
@@ -196,17 +189,15 @@ def _over_seeds(values: Sequence[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else math.nan
 
 
-def _figures(runs: Sequence[Run], variants: Sequence[str], classes: list[str] | None) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+def _figures(runs: Sequence[Run], variants: Sequence[str], classes: Sequence[str] | None) -> "dict[str, Figure]":
+    figures = {}
     for setting in _settings(runs):
         curves: dict[str, dict[float, list[float]]] = {}
         # With both errors more than two variants would be too many lines to tell apart.
         kinds = ERRORS if len(variants) < 3 else {"GLC": "error"}
         for variant, (kind, what) in itertools.product(variants, kinds.items()):
             for run in _at(runs, **setting, variant=variant):
-                curves.setdefault(f"{variant}, {kind}", {}).setdefault(run.probability, []).append(
-                    getattr(run.result, what)
-                )
+                curves.setdefault(f"{variant}, {kind}", {}).setdefault(run.probability, []).append(getattr(run, what))
         caption = f"Error by probability of {setting['corruption']} corruption, {100 * setting['gold']:g} % gold."
         figures[caption] = error_curves(curves)
     for corruption in dict.fromkeys(run.corruption for run in runs):
@@ -217,7 +208,7 @@ def _figures(runs: Sequence[Run], variants: Sequence[str], classes: list[str] | 
             f"How labels were corrupted and what the first network took that for: {corruption}, p = "
             f"{run.probability:g}, {100 * run.gold:g} % gold, {run.variant}, seed {run.seed}."
         )
-        figures[caption] = estimated_matrix(run.result.matrix, run.result.estimate, classes)
+        figures[caption] = estimated_matrix(run.matrix, run.estimate, classes)
     return figures
 
 
@@ -231,6 +222,7 @@ the gold images how labels were corrupted; a second one is trained on all images
 
 With uniform corruption a label is drawn anew from all classes with probability p, with flips it becomes that of one
 other class. The variants differ in what they are trained on: images alone, or doubled by copies, in as many steps.
-Lower errors and areas are better. The estimate's error is the mean total variation distance of its rows, 0 to 1.
+Lower errors and areas are better; what follows ± is the deviation over seeds. "Labels alone" is the first network,
+which knows nothing of the corruption. The estimate's error is the mean total variation distance of its rows.
 
 Source: Hendrycks et al. 2018, arXiv:1802.05300; with diffused copies Mishra et al. 2020, arXiv:2011.01901."""

@@ -50,8 +50,9 @@ def saliency(
         batch_size: images of one backward pass.
 
     Raises:
-        ValueError: for no model or image, boxes of another number, models that see images of different sizes or that do
-            not tell the classes whose labels are to be explained, and as `grad_cam` and `gradient_saliency`.
+        ValueError: for no model or image, boxes of another number, models that see images of different sizes, that
+            scale each image by itself, or that do not tell the classes whose labels are to be explained, and as
+            `grad_cam` and `gradient_saliency`.
 
     Source: Selvaraju et al. 2017, arXiv:1610.02391; Simonyan et al. 2014, arXiv:1312.6034.
     """
@@ -165,6 +166,8 @@ class _Seen:
         self.views = model.prepare(images, *self._sizes)
         self._black = model.prepare(torch.zeros_like(images[:1]), *(size[:1] for size in self._sizes))
         self._span = model.prepare(torch.full_like(images[:1], 255), *(size[:1] for size in self._sizes)) - self._black
+        if not bool(self._span.any()):
+            raise ValueError("prepare must scale all images alike, got the same of black and of white")
         self.pixels = self._undone(self.views)
 
     def masks(self, boxes: Sequence[Tensor]) -> Tensor:
@@ -188,7 +191,8 @@ class _Seen:
         return self._undone(self._prepare(255 * inside[:, None].expand(-1, 3, -1, -1), *sizes)).mean(1) > 0.5
 
     def _undone(self, views: Tensor) -> Tensor:
-        return ((views - self._black) / self._span).float().clamp(0, 1)
+        # What is padded is of one value whatever the image.
+        return torch.where(self._span == 0, 0, (views - self._black) / self._span).float().clamp(0, 1)
 
 
 def _add(sums: dict[str, list[float]], maps: Tensor, masks: Tensor | None) -> None:
@@ -211,8 +215,8 @@ def _tables(looks: Mapping[str, _Look]) -> tuple[Table, ...]:
     for kind in (CAM, GRADIENT):
         for name, look in looks.items():
             if measures := look.measures.get(kind):
-                means = (unit * _mean(measures[measure])[0] for measure, unit in UNITS.items())
-                rows.append((name, kind, *means, sum(math.isnan(area) for area in measures["area"])))
+                means = [unit * _mean(measures[measure])[0] for measure, unit in UNITS.items() if measures[measure]]
+                rows.append((name, kind, sum(math.isnan(area) for area in measures["area"]), *means))
         for name in others:
             if any(kind not in looks[each].measures for each in (first, name)):
                 continue
@@ -222,8 +226,8 @@ def _tables(looks: Mapping[str, _Look]) -> tuple[Table, ...]:
                 mean, error, count = _mean([unit * (b - a) for a, b in pairs])
                 if count:
                     differences.append((f"{name} − {first}", kind, measure, mean, error, count))
-    header = ("network", "map", "area, %", "entropy, nats", "goodness, %", "maps of zeros")
-    tables = (Table("Means over the images", header, tuple(rows)),)
+    header = ("network", "map", "maps of zeros", "area, %", "entropy, nats", "goodness, %")
+    tables = (Table("Means over the images", header[: len(rows[0])], tuple(rows)),)
     if not differences:
         return tables
     header = ("networks", "map", "measure", "mean difference", "standard error", "images")
@@ -291,7 +295,7 @@ the greatest of their gradients at each pixel, cut off at the 99th percentile of
 
 Area is the share of pixels above half of a map's maximum, entropy that of the map divided by its sum: the greater
 they are, the more broadly a network looks. Mishra et al. found broader maps after training on diffused images. A map of
-zeros has neither and is left out of the means."""
+zeros is left out of all means."""
     if boxed:
         text += """
 

@@ -26,7 +26,8 @@ count.
 
 {measured}
 
-Lower and upper bounds are 95 % bootstrap intervals over the images. Kappa is error consistency: 1 for observers that
+Other answers are with a third category, or of observers in tables with one that is not compared here. Lower and upper
+bounds are 95 % bootstrap intervals over the images. Kappa is error consistency: 1 for observers that
 err on the same images, 0 for what their accuracies alone explain.
 
 Sources: Geirhos et al. 2019, arXiv:1811.12231; for kappa Geirhos, Meding and Wichmann 2020, arXiv:2006.16736.\
@@ -149,7 +150,7 @@ def _overall(results: Mapping[str, ShapeBias], intervals: Mapping[str, ShapeBias
         cues = (result.counts.shape + result.counts.texture) / images
         rows.append((name, images, *result.counts, percent(cues), *map(percent, (result.overall, lower, upper))))
     if len(rows) == 2:
-        rows.append(difference(rows))
+        rows.append((*difference(rows)[:-2], None, None))
     header = ("observer", "images", "shape", "texture", "other", "shape or texture, %", "shape bias, %")
     return Table("Decisions", (*header, "lower, %", "upper, %"), tuple(rows))
 
@@ -157,13 +158,11 @@ def _overall(results: Mapping[str, ShapeBias], intervals: Mapping[str, ShapeBias
 def _by_category(results: Mapping[str, ShapeBias], names: Sequence[str]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for category in names:
-        cells: list[Cell] = [category]
-        for result in results.values():
-            counts = result.counts_by_class[category]
-            cells += [counts.shape, counts.texture, percent(counts.bias)]
-        rows.append(tuple(cells))
-    header = [f"{name}: {what}" for name in results for what in ("shape", "texture", "bias, %")]
-    return Table("Decisions by the category of the shape", ("category", *header), tuple(rows))
+        biases = [result.by_class[category] for result in results.values()]
+        gained = (percent(biases[1] - biases[0]),) if len(biases) == 2 else ()
+        rows.append((category, *map(percent, biases), *gained))
+    header = ("category", *(f"{name}, %" for name in results), *(("difference",) if len(results) == 2 else ()))
+    return Table("Shape bias by the category of the shape", header, tuple(rows))
 
 
 def _consistency(pairs: Mapping[tuple[str, str], ErrorConsistency | None]) -> Table:
@@ -186,11 +185,7 @@ def _recorded(result: ShapeBias, interval: ShapeBiasInterval) -> dict[str, Any]:
         "confidence": interval.confidence,
         "counts": result.counts._asdict(),
         "by_category": {
-            name: {
-                "shape_bias": bias,
-                "interval": list(interval.by_class[name]),
-                **result.counts_by_class[name]._asdict(),
-            }
-            for name, bias in result.by_class.items()
+            name: {"shape_bias": bias, "interval": list(interval.by_class[name]), "counts": counts._asdict()}
+            for (name, bias), counts in zip(result.by_class.items(), result.counts_by_class.values(), strict=True)
         },
     }

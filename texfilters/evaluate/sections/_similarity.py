@@ -139,14 +139,14 @@ def _tables(found: Mapping[str, Similarity]) -> tuple[Table, ...]:
             row = (name, kind, histogram.mean, histogram.deviation, histogram.total)
             cosines.append(row if len(found) == 1 else (*row, change))
         apart.append((name, *_separation(each)))
-    header: tuple[str, ...] = ("model", "cosine with", "mean", "deviation", "pairs")
+    header: tuple[str, ...] = ("network", "cosine with", "mean", "deviation", "pairs")
     if len(found) > 1:
         header += (f"mean − that of {reference}",)
     return (
         Table("Cosines of queries", header, tuple(cosines)),
         Table(
             "How often the positive is more similar than the other",
-            ("model", "than another image", "than a patch negative"),
+            ("network", "than another image", "than a patch negative"),
             tuple(apart),
         ),
     )

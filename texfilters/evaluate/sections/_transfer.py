@@ -1,6 +1,7 @@
 """The section of transfer: probes of each network's features across sets of images."""
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,7 +99,10 @@ def transfer(
                 for name, rows in found.items()
             },
         },
-        tables=(_table(found),),
+        tables=(
+            _table("Accuracy", "accuracy", found),
+            _table("Balanced accuracy, the mean over the classes", "balanced_accuracy", found),
+        ),
         figures={"Accuracy of probes by test": transfer_figure(found)},
     )
 
@@ -108,26 +112,19 @@ def _features(model: Model, images: LabeledImages) -> LabeledFeatures:
     return LabeledFeatures(x, labels, images.classes)
 
 
-def _table(found: Mapping[str, Sequence[Transfer]]) -> Table:
+def _table(title: str, measure: str, found: Mapping[str, Sequence[Transfer]]) -> Table:
+    """Means and deviations over the seeds of "accuracy" or "balanced_accuracy"."""
     rows: list[tuple[Cell, ...]] = []
     for row, *others in zip(*found.values(), strict=True):
-        each = (row, *others)
         cells: list[Cell] = [row.test, row.probe, row.answers, row.images, percent(row.chance)]
-        for one in each:
-            balanced = one.balanced_accuracy
-            cells += [percent(one.mean), percent(one.deviation), percent(sum(balanced) / len(balanced))]
-            cells.append(percent(deviation(balanced)))
-        if len(each) == 2:
-            cells.append(percent(each[1].mean - each[0].mean))
+        means = []
+        for each in (row, *others):
+            values = getattr(each, measure)
+            means.append(statistics.fmean(values))
+            cells += [percent(means[-1]), percent(deviation(values))]
+        if len(means) == 2:
+            cells.append(percent(means[1] - means[0]))
         rows.append(tuple(cells))
-    kinds = ("accuracy, %", "deviation", "balanced, %", "deviation")
-    prefix = {name: f"{name}: " if len(found) > 1 else "" for name in found}
-    header = (
-        "test",
-        "probe",
-        "answers",
-        "images",
-        "chance, %",
-        *(prefix[name] + kind for name in found for kind in kinds),
-    )
-    return Table("Transfer", (*header, *(("difference",) if len(found) == 2 else ())), tuple(rows))
+    measured = (title for name in found for title in (f"{name}, %", "deviation"))
+    last = ("difference",) if len(found) == 2 else ()
+    return Table(title, ("test", "probe", "answers", "images", "chance, %", *measured, *last), tuple(rows))
