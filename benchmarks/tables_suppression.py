@@ -115,9 +115,9 @@ def _accuracy_note(found: Summary) -> str:
             f" Edges, silhouettes and shape bias: answers among the 7 categories that Geirhos et al. share with "
             f"CIFAR-10, that of the highest probability, the other three classes left out; 14.3 % is chance, and one "
             f"image of edges or silhouettes is 1.4 points. Shape bias in % of all seeds' decisions for shape or "
-            f"texture, {min(either)} to {max(either)} a run on {len(first['conflict']['decisions'])} cue-conflict stimuli; its "
-            f"interval of 95 % is a bootstrap over {'seeds and ' if runs > 1 else ''}stimuli. The papers' strengths "
-            f"are for images of some 224 pixels; at 32 they may take away more than texture."
+            f"texture, {min(either)} to {max(either)} a run on {len(first['conflict']['decisions'])} cue-conflict "
+            f"stimuli; its interval of 95 % is a bootstrap over {'seeds and ' if runs > 1 else ''}stimuli. The "
+            f"papers' strengths are for images of some 224 pixels; at 32 they may take away more than texture."
         )
     return f"{text} {study.note}".strip()
 
