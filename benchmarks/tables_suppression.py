@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import stdev
 from typing import NamedTuple
 
 from suppression_studies import STUDIES
@@ -75,8 +76,9 @@ def _accuracies(found: Summary) -> str:
         cells = [spread(found.accuracies(variant, test)) for test in found.tests]
         cells += [spread(found.accuracies(variant, test, "balanced_accuracy")) for test in balanced]
         if found.has_conflict:
-            biases = [bias for bias in found.biases(variant) if not math.isnan(bias)]
-            cells += [spread(biases) if biases else "–", _range(found.bias(variant).interval)]
+            bias, seeds = found.bias(variant), [b for b in found.biases(variant) if not math.isnan(b)]
+            deviation = f" ± {stdev(seeds):.1f}" if len(seeds) > 1 else ""
+            cells += ["–" if math.isnan(bias.value) else f"{bias.value:.1f}{deviation}", _range(bias.interval)]
         lines.append([TITLES[variant], *cells, str(len(found.seeds(variant)))])
     if found.has_conflict:
         heading += ["shape bias", "its interval"]
@@ -112,10 +114,10 @@ def _accuracy_note(found: Summary) -> str:
         text += (
             f" Edges, silhouettes and shape bias: answers among the 7 categories that Geirhos et al. share with "
             f"CIFAR-10, that of the highest probability, the other three classes left out; 14.3 % is chance, and one "
-            f"image of edges or silhouettes is 1.4 points. Shape bias in % of the decisions for shape or texture, "
-            f"{min(either)} to {max(either)} a run on {len(first['conflict']['decisions'])} cue-conflict stimuli; its "
-            f"interval of 95 % is a bootstrap over {'seeds and ' if runs > 1 else ''}stimuli. The papers' strengths "
-            f"are for images of some 224 pixels; at 32 they may take away more than texture."
+            f"image of edges or silhouettes is 1.4 points. Shape bias in % of all seeds' decisions for shape or "
+            f"texture, {min(either)} to {max(either)} a run on {len(first['conflict']['decisions'])} cue-conflict "
+            f"stimuli; its interval of 95 % is a bootstrap over {'seeds and ' if runs > 1 else ''}stimuli. The "
+            f"papers' strengths are for images of some 224 pixels; at 32 they may take away more than texture."
         )
     return f"{text} {study.note}".strip()
 
