@@ -143,6 +143,8 @@ def test_files_that_are_no_classifiers(place, tmp_path):
         (tmp_path / "bad.pth").write_bytes(content)
         with pytest.raises(ValueError, match="no file of weights, or is damaged"):
             from_checkpoint(place / "last.ckpt", classifier=tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"last.ckpt does not say which network its classifier is of"):
+        from_checkpoint(place / "last.ckpt", classifier=place / "last.ckpt")
     with pytest.raises(FileNotFoundError, match="no weights at"):
         from_checkpoint(place / "last.ckpt", classifier=tmp_path / "none.pth")
     with pytest.raises(ValueError, match="random_init must be without a classifier"):

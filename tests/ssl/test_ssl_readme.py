@@ -67,9 +67,18 @@ def test_options_in_the_text_are_the_parsers_own():
     probe = "ssl/probe.py --data FolderData --data.root x"
     networks = ("--checkpoint", "--random_init", "--classifier", "--torchvision", "--weights")
     images = ("--stimuli", "--answers", "--tests", "--boundaries", "--mapping")
-    values |= dict.fromkeys((*networks, *images), "x") | {"--with_label_corruption": ""}
+    values |= dict.fromkeys((*networks, *images), "x") | {"--with_label_corruption": "", "--overwrite": ""}
     values["--data"] = "FolderData --data.root x"
-    measured = ("--data", *networks, *images, "--only", "--limit", "--train_limit", "--with_label_corruption")
+    measured = (
+        "--data",
+        *networks,
+        *images,
+        "--only",
+        "--limit",
+        "--train_limit",
+        "--with_label_corruption",
+        "--overwrite",
+    )
     programs = dict.fromkeys(measured, "ssl/evaluate.py report")
     programs |= dict.fromkeys(("--method", "--recipe"), f"{probe} --backbone resnet18")
     choices = {"--method": "knn", "--recipe": "moco"}

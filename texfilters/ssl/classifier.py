@@ -132,7 +132,7 @@ def _probed(
     """The network and classifier of a file of `probe_file`, checked against the network that it is to be of."""
     given = tensors_of(path)
     about, names = given.get(KEY), given.get("classes")
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+    if not isinstance(about, dict) or about.get("format") != FORMAT or "features_of" not in about:
         raise ValueError(
             f"{path} does not say which network its classifier is of: {_OTHER}, linear.pth or finetune.pth"
         )
