@@ -72,7 +72,8 @@ def _note(found: Summary) -> str:
             f" Edges, silhouettes and shape bias: answers among the 7 categories of Geirhos et al. that are classes of "
             f"CIFAR-10; 14.3 % is chance. Shape bias: in % of {min(either)} to {max(either)} decisions a run, for "
             f"shape or texture, on {len(first['conflict']['decisions'])} stimuli; its interval is a bootstrap (95 %). "
-            f"The papers' strengths are for larger images: at 32x32 they may take away more than texture."
+            f"At {first['side']}x{first['side']} the stimuli have little fine texture left, and the papers' strengths, "
+            f"made for larger images, may take away more than texture."
         )
     return f"{text} {study.note}".strip()
 

@@ -111,14 +111,14 @@ class TestClaims:
         measured, verdict = found["Diffused copies help on sketches (Sketch-ImageNet 13.0 to 24.5 %)"]
         assert measured.endswith("diffusion 20 +10.3, Tukey 20 +3.0")
         assert verdict == "holds in 1 of 2, open in 1 of 2"
-        measured, verdict = found["Diffusion helps there more than other filters"]
-        assert (measured, verdict) == ("PACS, reduced, 3 seeds: from Gaussian blur +10.0", "holds")
+        measured, verdict = found["Diffusion, 20 iterations, helps there more than other filters"]
+        assert (measured, verdict) == ("PACS, reduced, 3 seeds: over Gaussian blur +10.0", "holds")
         assert found["Diffused copies help on edges"] == ("not yet measured", "open")
 
     def test_one_seed_leaves_open(self, tmp_path):
         cells = [result("cifar10", v, 0, "st" * 9, test=t) for v, t in (("plain", 0.1), ("tukey-20", 0.9))]
         found = verdicts(claims.table_of(kept(tmp_path, *cells)))
-        assert found["The same on small images"] == ("CIFAR-10, 1 seed: Tukey 20 +80.0", "open")
+        assert found["The same on CIFAR-10's own test images"] == ("CIFAR-10, 1 seed: Tukey 20 +80.0", "open")
         assert found["Diffused copies raise the shape bias"] == ("CIFAR-10, 1 seed: Tukey 20 +0.0", "open")
 
     def test_wrong_labels(self, tmp_path):
