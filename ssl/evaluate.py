@@ -60,7 +60,7 @@ def high_frequencies(given: Namespace, m: Measured) -> Section:
 
 def corruptions(given: Namespace, m: Measured) -> Section:
     frost = None if given.frost is None else frost_pictures(given.frost)
-    options = {"corruptions": given.corruptions, "severities": given.severities, "seed": given.seed}
+    options = {name: given[name] for name in ("corruptions", "severities", "constants", "seed")}
     return sections.corruptions(m.telling, m.images(), frost=frost, **options)
 
 

@@ -165,7 +165,7 @@ def test_corruptions():
     section = sections.corruptions(models, images(), corruptions=kinds, severities=(1, 5), seed=2)
     expected = {
         name: evaluate.corruption_errors(
-            each.logits, images(), corruptions=kinds, severities=(1, 5), transform=view, seed=2
+            each.logits, images(), corruptions=kinds, severities=(1, 5), constants="cifar-10-c", transform=view, seed=2
         )
         for name, each in models.items()
     }
@@ -179,6 +179,10 @@ def test_corruptions():
     assert "There is no mCE" in section.text
     assert "Frost" not in section.text
     assert len(section.tables[2].rows) == 4
+    assert "as strong as in CIFAR-10-C" in section.text  # the images are small
+    strong = sections.corruptions(models, images(), corruptions=kinds, severities=(1, 5), constants="imagenet-c")
+    assert "as strong as in ImageNet-C" in strong.text
+    assert strong.record["models"]["a"]["errors"] != section.record["models"]["a"]["errors"]
 
 
 def test_mean_corruption_error_is_of_imagenets_classes(monkeypatch):
@@ -186,7 +190,7 @@ def test_mean_corruption_error_is_of_imagenets_classes(monkeypatch):
     found = dataclasses.replace(evaluate.corruptions.ALEXNET, drawn_frost=True)
     monkeypatch.setattr(sections._corruptions, "corruption_errors", lambda *_, **__: found)
     given = LabeledImages(images().batches, names)
-    section = sections.corruptions({"a": model(classes=names)}, given)
+    section = sections.corruptions({"a": model(classes=names)}, given, constants="imagenet-c")
     assert section.record["models"]["a"]["mce"] == pytest.approx(1)
     assert column(section.tables[0], "mCE, %")["a"] == 100
     assert "Frost is drawn" in section.text

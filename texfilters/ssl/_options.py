@@ -69,6 +69,11 @@ def of_corruptions(parser: ArgumentParser) -> None:
     parser.add_argument("--corruptions", type=list[str], default=list(CORRUPTIONS), help="some of the 15")
     parser.add_argument("--severities", type=list[int], default=[1, 2, 3, 4, 5])
     parser.add_argument("--frost", type=str | None, help="a folder of the authors' pictures of frost")
+    parser.add_argument(
+        "--constants",
+        type=Literal["imagenet-c", "cifar-10-c"] | None,
+        help="how strong they are; by default as in CIFAR-10-C on images of at most 64 pixels",
+    )
 
 
 def of_confidence(parser: ArgumentParser) -> None:

@@ -1,7 +1,7 @@
-"""The section of corruptions: the errors of networks under the 15 of ImageNet-C."""
+"""The section of corruptions: the errors of networks under the 15 of ImageNet-C, or of CIFAR-10-C for small images."""
 
 import dataclasses
-import statistics
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +21,8 @@ from texfilters.evaluate.sections._numbers import difference, percent
 
 TEXT = """\
 Errors on images with noise, blur, weather and digital damage at up to five severities, on {images} images of {side} x
-{side} pixels, {classes} classes. The images are corrupted before the network's own view of them is made.
+{side} pixels, {classes} classes, as strong as in {constants}. The images are corrupted before the network's own view of
+them is made.
 
 {scale}{frost}
 
@@ -29,6 +30,7 @@ The mean error is over all corruptions and severities. {relative}
 
 Source: Hendrycks and Dietterich 2019, arXiv:1903.12261; written from their formulas, without their JPEG compression.\
 """
+_SMALL = 64  # pixels
 _SCALE = "mCE and the corruption errors are in percent of AlexNet's on ImageNet-C: 100 is as bad. "
 _NO_SCALE = (
     "There is no mCE: its unit, AlexNet's errors on ImageNet-C, is for ImageNet's 1,000 classes and all 15 corruptions "
@@ -43,6 +45,7 @@ def corruptions(
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
     frost: Sequence[Tensor] | None = None,
+    constants: str | None = None,
     seed: int = 0,
 ) -> Section:
     """Errors by corruption and severity; mCE where all of them are measured on 1,000 classes.
@@ -50,12 +53,16 @@ def corruptions(
     Args:
         models: with the classes of the images.
         images: of at least 16 x 16 pixels.
-        corruptions, severities, frost, seed: as in `corruption_errors`.
+        corruptions, severities, frost, constants, seed: as in `corruption_errors`; no constants are those of CIFAR-10-C
+            for images whose shorter side is 64 pixels at most, of which ImageNet-C's leave nothing.
 
     Raises:
         ValueError: for models with other classes, and as `corruption_errors`.
     """
     classifying(models, images)
+    if constants is None:
+        small = all(min(batch[0].shape[-2:]) <= _SMALL for batch in itertools.islice(images, 1))
+        constants = "cifar-10-c" if small else "imagenet-c"
     counted = _Counted(images)
     found = {
         name: corruption_errors(
@@ -66,12 +73,13 @@ def corruptions(
             transform=model.view,
             device=model.device,
             frost=frost,
+            constants=constants,
             seed=seed,
         )
         for name, model in models.items()
     }
     first, *others = found.values()
-    scaled = len(images.classes) == 1000 and set(first.errors) == set(CORRUPTIONS)
+    scaled = constants == "imagenet-c" and len(images.classes) == 1000 and set(first.errors) == set(CORRUPTIONS)
     scaled = scaled and set(first.severities) == set(SEVERITIES)
     relative = [other.mce(first) if _has_errors(first) else None for other in others]
     drawn = " Frost is drawn, not the authors' pictures, so that it is not that of ImageNet-C."
@@ -83,6 +91,7 @@ def corruptions(
             images=counted.images // len(models),
             side=counted.side,
             classes=len(images.classes),
+            constants={"imagenet-c": "ImageNet-C", "cifar-10-c": "CIFAR-10-C"}[constants],
             scale=_SCALE if scaled else _NO_SCALE,
             frost=drawn if first.drawn_frost else "",
             relative=told,
@@ -92,7 +101,7 @@ def corruptions(
             "side": counted.side,
             "seed": seed,
             "models": {
-                name: {**dataclasses.asdict(errors), "mean_error": _mean(errors)}
+                name: {**dataclasses.asdict(errors), "mean_error": errors.mean_error()}
                 | ({"mce": errors.mce(), "relative_mce": errors.relative_mce()} if scaled else {})
                 for name, errors in found.items()
             },
@@ -106,7 +115,7 @@ def corruptions(
 def _summary(found: Mapping[str, CorruptionErrors], scaled: bool, relative: Sequence[float | None]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name, errors, other in zip(found, found.values(), (None, *relative), strict=True):
-        cells: list[Cell] = [name, percent(errors.clean), percent(_mean(errors))]
+        cells: list[Cell] = [name, percent(errors.clean), percent(errors.mean_error())]
         if scaled:
             cells += [percent(errors.mce(ALEXNET)), percent(errors.relative_mce(ALEXNET))]
         if relative:
@@ -143,10 +152,6 @@ def _by_corruption(found: Mapping[str, CorruptionErrors], scaled: bool) -> list[
         Table("Mean error over the severities", tuple(header), tuple(means)),
         Table("Error by severity", ("network", "corruption", *severities), tuple(rows)),
     ]
-
-
-def _mean(errors: CorruptionErrors) -> float:
-    return statistics.fmean(errors.mean(name) for name in errors.errors)
 
 
 def _has_errors(errors: CorruptionErrors) -> bool:
