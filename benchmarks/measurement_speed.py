@@ -2,7 +2,7 @@
 
     python benchmarks/measurement_speed.py [--device cpu|cuda] [--images N] [--network NAME] [--out FILE]
 
-1,280 images of 224x224 through a ResNet-50 on a GPU, 64 through a ResNet-18 on a CPU; random weights, since time does
+1,280 images of 224x224 through a ResNet-50 on a GPU, 32 through a ResNet-18 on a CPU; random weights, since time does
 not depend on them. Each measurement takes turns with the passes through the network that it needs at least, in the
 same batches. Without options it writes benchmarks/results/{cpu,gpu}_measurements_<name>.json.
 """
@@ -30,7 +30,7 @@ from texfilters import evaluate
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "pillow")
-SETTINGS = {"cpu": ("resnet18", 64, 3), "cuda": ("resnet50", 1280, 3)}  # network, images, rounds
+SETTINGS = {"cpu": ("resnet18", 32, 3), "cuda": ("resnet50", 1280, 3)}  # network, images, rounds
 SIDE, BATCH, RADII = 224, 64, (5, 10, 20, 40)
 CATEGORIES = list(evaluate.SIXTEEN_CATEGORIES)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,7 +16,7 @@ import study_runner
 from suppression_studies import STUDIES
 from suppression_summary import SHAPE_BIAS, Summary
 from tables_suppression import TESTS, TITLES
-from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure, save
+from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure, _titled, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def drawn(found: Summary) -> "Figure":
         axes.spines["bottom"].set_color(_PALE)
     all_axes[0].set_yticks(rows, [TITLES[variant] for variant in found.variants])
     all_axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.suptitle(_heading(found), fontsize=10, color=_INK, x=0.01, ha="left")
+    _titled(figure, _heading(found))
     return figure
 
 

@@ -19,7 +19,7 @@ SHAPE_BIAS = "shape bias"  # compared as a test is
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two variants, in points, seed by seed: the mean. It is clear where an interval of 95 % excludes 0."""
+    """Between two variants, in points. It is clear where an interval of 95 % excludes 0."""
 
     value: float
     clear: bool
@@ -66,10 +66,10 @@ class Summary:
             return None
         values = [a - b for a, b in zip(*(self._values(name, test, seeds) for name in (variant, other)), strict=True)]
         found = compared(values)
-        if found.clear and test == SHAPE_BIAS:
-            lower, upper = self.bias_difference(variant, other)
-            return Difference(found.value, clear=lower > 0 or upper < 0)
-        return found
+        if test != SHAPE_BIAS:
+            return found
+        value, (lower, upper) = self._bias_difference(variant, other)
+        return Difference(value, clear=found.clear and (lower > 0 or upper < 0))
 
     def _values(self, variant: str, test: str, seeds: list[int]) -> list[float]:
         runs = [self._runs[variant, seed] for seed in seeds]
@@ -89,10 +89,11 @@ class Summary:
             return Bias(value, (math.nan, math.nan))
         return Bias(value, _interval(100 * _resampled(counts)))
 
-    def bias_difference(self, variant: str, other: str = "plain") -> tuple[float, float]:
-        """The bootstrap interval in points, both of the same seeds and stimuli in every resample."""
+    def _bias_difference(self, variant: str, other: str) -> tuple[float, tuple[float, float]]:
+        """Of the answers of all seeds, and its bootstrap interval: both of the same seeds and stimuli in a resample."""
         ours, theirs = (self._counts(name, self.seeds(variant, other)) for name in (variant, other))
-        return _interval(100 * (_resampled(ours) - _resampled(theirs)))
+        value = 100 * float(_share(ours.sum((0, 1))) - _share(theirs.sum((0, 1))))
+        return value, _interval(100 * (_resampled(ours) - _resampled(theirs)))
 
     def _counts(self, variant: str, seeds: list[int]) -> np.ndarray:
         """Decisions for shape and for texture by seed and stimulus, `[S, N, 2]`."""

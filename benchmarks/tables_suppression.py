@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import stdev
 
 from suppression_studies import STUDIES
 from suppression_summary import SHAPE_BIAS, Summary
@@ -35,12 +36,13 @@ def _accuracies(found: Summary) -> str:
     heading = ["", *(_title(test) for test in found.tests), *(f"{test}, by class" for test in balanced)]
     lines = []
     for variant in found.variants:
-        cells = [_marked(found, variant, test, found.accuracies(variant, test)) for test in found.tests]
+        cells = [_marked(found, variant, test, spread(found.accuracies(variant, test))) for test in found.tests]
         cells += [spread(found.accuracies(variant, test, "balanced_accuracy")) for test in balanced]
         if found.has_conflict:
-            biases = [bias for bias in found.biases(variant) if not math.isnan(bias)]
-            lower, upper = found.bias(variant).interval
-            cells.append(_marked(found, variant, SHAPE_BIAS, biases) if biases else "–")
+            bias, seeds = found.bias(variant), [b for b in found.biases(variant) if not math.isnan(b)]
+            lower, upper = bias.interval
+            text = f"{bias.value:.1f}" + (f" ± {stdev(seeds):.1f}" if len(seeds) > 1 else "")
+            cells.append(_marked(found, variant, SHAPE_BIAS, text) if seeds else "–")
             cells.append("–" if math.isnan(lower) else f"{lower:.1f} to {upper:.1f}")
         lines.append([TITLES[variant], *cells, str(len(found.seeds(variant)))])
     if found.has_conflict:
@@ -48,9 +50,9 @@ def _accuracies(found: Summary) -> str:
     return table([*heading, "runs"], lines)
 
 
-def _marked(found: Summary, variant: str, test: str, values: list[float]) -> str:
+def _marked(found: Summary, variant: str, test: str, text: str) -> str:
     difference = None if variant == "plain" else found.difference(variant, test)
-    return f"**{spread(values)}**" if difference is not None and difference.clear else spread(values)
+    return f"**{text}**" if difference is not None and difference.clear else text
 
 
 def _note(found: Summary) -> str:
@@ -72,8 +74,7 @@ def _note(found: Summary) -> str:
             f" Edges, silhouettes and shape bias: answers among the 7 categories of Geirhos et al. that are classes of "
             f"CIFAR-10; 14.3 % is chance. Shape bias: in % of {min(either)} to {max(either)} decisions a run, for "
             f"shape or texture, on {len(first['conflict']['decisions'])} stimuli; its interval is a bootstrap (95 %). "
-            f"At {first['side']}x{first['side']} the stimuli have little fine texture left, and the papers' strengths, "
-            f"made for larger images, may take away more than texture."
+            f"The papers' strengths, made for larger images, may take away more than texture at this size."
         )
     return f"{text} {study.note}".strip()
 
