@@ -37,12 +37,12 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Case(NamedTuple):
-    """A measurement, and how often its images pass the network forwards, or forwards and backwards."""
+    """A measurement, how often its images pass the network, and the layer that gradients then go back to, if any."""
 
     name: str
     measure: Callable[[], object]
     forward: int
-    backward: bool = False
+    layer: nn.Module | None = None
 
 
 class Batches:
@@ -84,20 +84,24 @@ def cases(network: nn.Module, images: Tensor, folder: Path) -> list[Case]:
             lambda: evaluate.similarity_histograms(network, given, prepared),
             3,
         ),
-        Case("Grad-CAM", lambda: [evaluate.grad_cam(network, prepared(batch), layer) for batch in given], 1, True),
+        Case("Grad-CAM", lambda: [evaluate.grad_cam(network, prepared(batch), layer) for batch in given], 1, layer),
     ]
 
 
 def alone(network: nn.Module, images: Tensor, case: Case) -> None:
     """The passes that a measurement cannot do without."""
+    maps: list[Tensor] = []
+    hook = case.layer.register_forward_hook(lambda layer, inputs, output: maps.append(output)) if case.layer else None
     for batch in Batches(images):
         inputs = prepared(batch)
         for _ in range(case.forward):
-            with torch.set_grad_enabled(case.backward):
-                outputs = network(inputs.requires_grad_(case.backward))
-                if case.backward:
-                    outputs.max(1).values.sum().backward()
-    network.zero_grad(set_to_none=True)
+            maps.clear()
+            with torch.set_grad_enabled(hook is not None):
+                outputs = network(inputs)
+                if hook is not None:
+                    torch.autograd.grad(outputs.max(1).values.sum(), maps)
+    if hook is not None:
+        hook.remove()
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import study_runner
 from suppression_studies import STUDIES
-from suppression_summary import Summary
+from suppression_summary import SHAPE_BIAS, Summary
 from tables_suppression import TESTS, TITLES
 from texfilters.evaluate.figures import _BLUE, _INK, _ORANGE, _PALE, _figure, _titled, save
 
@@ -39,22 +39,22 @@ def main() -> None:
 
 def drawn(found: Summary) -> "Figure":
     """A panel a test: a row a variant, a small dot a seed, mean and standard deviation; plain's mean as a line."""
-    panels = [*found.tests, *(["shape bias"] if found.has_conflict else [])]
+    panels = [*found.tests, *([SHAPE_BIAS] if found.has_conflict else [])]
     rows = range(len(found.variants))
     figure = _figure((2.0 + 2.1 * len(panels), 1.5 + 0.3 * len(rows)))
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
         for row, variant in enumerate(found.variants):
             color = _INK if variant == "plain" else _BLUE
-            if panel == "shape bias":
+            if panel == SHAPE_BIAS:
                 _bias(axes, found, variant, row, color)
             else:
                 _accuracy(axes, found.accuracies(variant, panel), row, color)
         if "plain" in found.variants:
-            value = found.bias("plain").value if panel == "shape bias" else mean(found.accuracies("plain", panel))
+            value = found.bias("plain").value if panel == SHAPE_BIAS else mean(found.accuracies("plain", panel))
             axes.axvline(value, color=_PALE, linewidth=0.8, linestyle=":", zorder=1)
         axes.set_title(TESTS.get(panel, panel), fontsize=10, color=_INK)
-        axes.set_xlabel("% of decisions" if panel == "shape bias" else "accuracy, %", color=_INK, fontsize=9)
+        axes.set_xlabel("% of decisions" if panel == SHAPE_BIAS else "accuracy, %", color=_INK, fontsize=9)
         axes.tick_params(labelsize=9, labelcolor=_INK, color=_PALE)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", color=_PALE, alpha=0.25, linewidth=0.6)

@@ -67,8 +67,8 @@ STUDIES = {
         width=8,
         test_every=2,
         needs_gpu=False,
-        note="Reduced: images of 64x64 pixels, a network of an eighth of the width, a short training. There it may "
-        "weigh more than in the papers that each image is seen half as often.",
+        note="Reduced: an eighth of the width and a short training, where seeing each image half as often may weigh "
+        "more.",
     ),
     "cifar10-reduced": Study(
         "cifar10",
@@ -80,8 +80,8 @@ STUDIES = {
         train_every=8,
         test_every=4,
         needs_gpu=False,
-        note="Reduced: one training image in 8, a network of an eighth of the width, a short training. There it may "
-        "weigh more than in the papers that each image is seen half as often.",
+        note="Reduced: one training image in 8, an eighth of the width and a short training, where seeing each image "
+        "half as often may weigh more.",
     ),
 }
 

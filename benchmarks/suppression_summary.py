@@ -14,14 +14,14 @@ from table_cells import Result
 # Half widths of 95 % intervals of Student's t in standard errors, by the number of values.
 _STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 _RESAMPLES = 10_000
+SHAPE_BIAS = "shape bias"  # compared as a test is
 
 
 @dataclass(frozen=True)
 class Difference:
-    """From the plain runs. It is clear where an interval of 95 % excludes 0."""
+    """Between two variants, in points. It is clear where an interval of 95 % excludes 0."""
 
     value: float
-    deviation: float  # over seeds; NaN of a single one
     clear: bool
 
 
@@ -31,7 +31,6 @@ class Bias:
 
     value: float
     interval: tuple[float, float]
-    seeds: int
 
 
 class Summary:
@@ -57,42 +56,62 @@ class Summary:
         return [100 * self._runs[variant, seed]["tests"][test][kind] for seed in self.seeds(variant)]
 
     def difference(self, variant: str, test: str, other: str = "plain") -> Difference | None:
-        """In points, over the seeds that both have; None without one, or without the test."""
-        pairs = [(self._runs[variant, seed], self._runs[other, seed]) for seed in self.seeds(variant, other)]
-        if not pairs or test not in self.tests:
+        """Over the seeds that both have; None without one, or without the test, which may be `SHAPE_BIAS`.
+
+        The interval is Student's t over seeds. That of a shape bias has to exclude 0 over the stimuli as well: they
+        are few, and with two or three seeds the bootstrap alone would find too much.
+        """
+        seeds = self.seeds(variant, other)
+        if not seeds or not (test in self.tests or (test == SHAPE_BIAS and self.has_conflict)):
             return None
-        values = [100 * (a["tests"][test]["accuracy"] - b["tests"][test]["accuracy"]) for a, b in pairs]
-        if len(values) == 1:
-            return Difference(values[0], math.nan, clear=False)
-        deviation = stdev(values)
-        half = _STUDENT[min(len(values), max(_STUDENT))] * deviation / math.sqrt(len(values))
-        return Difference(mean(values), deviation, clear=abs(mean(values)) > half)
+        values = [a - b for a, b in zip(*(self._values(name, test, seeds) for name in (variant, other)), strict=True)]
+        found = compared(values)
+        if test != SHAPE_BIAS:
+            return found
+        value, (lower, upper) = self._bias_difference(variant, other)
+        return Difference(value, clear=found.clear and (lower > 0 or upper < 0))
+
+    def _values(self, variant: str, test: str, seeds: list[int]) -> list[float]:
+        runs = [self._runs[variant, seed] for seed in seeds]
+        if test == SHAPE_BIAS:
+            return [_percent(run["conflict"]["shape_bias"]) for run in runs]
+        return [_percent(run["tests"][test]["accuracy"]) for run in runs]
 
     def biases(self, variant: str) -> list[float]:
         """In percent, by seed; NaN where no answer is of the shape's or the texture's category."""
-        runs = [self._runs[variant, seed]["conflict"]["shape_bias"] for seed in self.seeds(variant)]
-        return [math.nan if bias is None else 100 * bias for bias in runs]
+        return self._values(variant, SHAPE_BIAS, self.seeds(variant))
 
     def bias(self, variant: str) -> Bias:
         """In percent, of the answers of all seeds."""
         counts = self._counts(variant, self.seeds(variant))
         value = 100 * float(_share(counts.sum((0, 1))))
         if not counts.any((0, 1)).all():  # all for one cue, and so in every resample, which would look like certainty
-            return Bias(value, (math.nan, math.nan), len(counts))
-        return Bias(value, _interval(100 * _resampled(counts)), len(counts))
+            return Bias(value, (math.nan, math.nan))
+        return Bias(value, _interval(100 * _resampled(counts)))
 
-    def bias_difference(self, variant: str) -> Bias | None:
-        """From plain, in points, both of the same seeds and stimuli in every resample; None without a common seed."""
-        if not (seeds := self.seeds(variant, "plain")):
-            return None
-        counts, plain = self._counts(variant, seeds), self._counts("plain", seeds)
-        value = 100 * float(_share(counts.sum((0, 1))) - _share(plain.sum((0, 1))))
-        return Bias(value, _interval(100 * (_resampled(counts) - _resampled(plain))), len(seeds))
+    def _bias_difference(self, variant: str, other: str) -> tuple[float, tuple[float, float]]:
+        """Of the answers of all seeds, and its bootstrap interval: both of the same seeds and stimuli in a resample."""
+        ours, theirs = (self._counts(name, self.seeds(variant, other)) for name in (variant, other))
+        value = 100 * float(_share(ours.sum((0, 1))) - _share(theirs.sum((0, 1))))
+        return value, _interval(100 * (_resampled(ours) - _resampled(theirs)))
 
     def _counts(self, variant: str, seeds: list[int]) -> np.ndarray:
         """Decisions for shape and for texture by seed and stimulus, `[S, N, 2]`."""
         answers = np.array([list(self._runs[variant, seed]["conflict"]["decisions"]) for seed in seeds])
         return np.stack([answers == kind for kind in "st"], axis=2)
+
+
+def compared(values: list[float]) -> Difference:
+    """The mean of differences, one a seed, and whether Student's interval of 95 % about it excludes 0."""
+    value = mean(values)
+    if len(values) == 1 or not math.isfinite(value):
+        return Difference(value, clear=False)
+    half = _STUDENT[min(len(values), max(_STUDENT))] * stdev(values) / math.sqrt(len(values))
+    return Difference(value, clear=abs(value) > half)
+
+
+def _percent(share: float | None) -> float:
+    return math.nan if share is None else 100 * share
 
 
 def _resampled(counts: np.ndarray) -> np.ndarray:

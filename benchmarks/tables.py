@@ -16,6 +16,7 @@ from pathlib import Path
 import label_corruption_studies
 import pretraining_studies
 import suppression_studies
+import tables_claims
 import tables_cpu
 import tables_gpu
 import tables_label_corruption
@@ -85,6 +86,7 @@ STUDIES: dict[str, Callable[[], str]] = {
         f"suppression-{name}": partial(tables_suppression.table_of, name, RESULTS / "evaluate")
         for name in suppression_studies.STUDIES
     },
+    "claims": partial(tables_claims.table_of, RESULTS / "evaluate"),
 }
 
 

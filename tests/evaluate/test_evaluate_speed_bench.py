@@ -21,18 +21,20 @@ class Passes(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.maps, self.scores = nn.Conv2d(3, 4, 16, 16), nn.Linear(4, 1000)
-        self.images, self.backward_passes = 0, 0
+        self.first, self.maps, self.scores = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 4, 16, 16), nn.Linear(4, 1000)
+        self.images, self.to_maps, self.to_first = 0, 0, 0
 
     def forward(self, images):
         self.images += len(images)
-        maps = self.maps(images)
+        first = self.first(images)
+        maps = self.maps(first)
         if maps.requires_grad:
-            maps.register_hook(self._passed_back)
+            first.register_hook(lambda gradient: self._passed_back("to_first", gradient))
+            maps.register_hook(lambda gradient: self._passed_back("to_maps", gradient))
         return self.scores(maps.mean((2, 3)))
 
-    def _passed_back(self, gradient):
-        self.backward_passes += len(gradient)
+    def _passed_back(self, name, gradient):
+        setattr(self, name, getattr(self, name) + len(gradient))
 
 
 @pytest.fixture
@@ -48,15 +50,16 @@ def test_every_measurement_is_set_beside_the_passes_it_needs(network, monkeypatc
     passed = {}
 
     def timed(call, device):
-        network.images = network.backward_passes = 0
+        network.images = network.to_maps = network.to_first = 0
         call()
-        passed.setdefault("both", []).append((network.images, network.backward_passes))
+        passed.setdefault("both", []).append((network.images, network.to_maps, network.to_first))
         return float(network.images)
 
     monkeypatch.setattr(measurement_speed, "timed", timed)
     rows = measurement_speed.measure("tiny", 16, 1, torch.device("cpu"))
     measured, alone = passed["both"][::2], passed["both"][1::2]
     assert measured == alone
+    assert alone[-1] == (16, 16, 0)  # Grad-CAM goes back to the last maps, no further
     assert [row["ratio"] for row in rows] == [1.0] * 6
     assert [row["s"] for row in rows[:4]] == [0.016, 0.016, 0.080, 0.080]
     assert [row["measurement"] for row in rows][-1] == "Grad-CAM"

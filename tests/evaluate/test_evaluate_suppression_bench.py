@@ -1,4 +1,4 @@
-"""The benchmark of suppressed copies: its cells, data and runs, its tables and figures."""
+"""The benchmark of suppressed copies: its cells, data and runs."""
 
 import importlib.util
 import json
@@ -19,11 +19,9 @@ from texfilters import anisotropic_diffusion, transforms  # noqa: E402
 ROOT = Path(__file__).parent.parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-import suppression_figures as figures  # noqa: E402
 import suppression_runs as runs  # noqa: E402
 import suppression_studies as studies  # noqa: E402
 import tables_suppression as tables  # noqa: E402
-from suppression_summary import Summary  # noqa: E402
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SMALL = {
@@ -229,151 +227,3 @@ class TestRun:
         monkeypatch.setattr(sys, "argv", ["runs", "nowhere", "--study=pacs-reduced", f"--results={tmp_path}"])
         runs.main()
         assert capsys.readouterr().out == "24 cells, 0 to do\n"
-
-
-def result(study, variant, seed, decisions=None, **accuracies):
-    found = {
-        "study": study, "variant": variant, "seed": seed, "date": "2026-11-21", "commit": "abc", "cpu": "a CPU",
-        "cores": 1, "packages": {"torch": "2.15"}, "images": 2_975, "epochs": 12, "steps": 1_116, "width": 8,
-        "side": 64,
-        "tests": {
-            name: {"images": 100, "accuracy": value, "balanced_accuracy": value / 2}
-            for name, value in accuracies.items()
-        },
-    }  # fmt: skip
-    if decisions is not None:
-        counts = {name: decisions.count(name[0]) for name in ("shape", "texture", "other")}
-        either = counts["shape"] + counts["texture"]
-        found["conflict"] = {
-            "shape_bias": counts["shape"] / either if either else None,
-            **counts,
-            "decisions": decisions,
-        }
-    return found
-
-
-def kept(folder, *results):
-    for one in results:
-        name = studies.Cell(one["study"], one["variant"], one["seed"]).name
-        (folder / f"{name}.json").write_text(json.dumps(one))
-    return folder
-
-
-@pytest.fixture
-def pacs(tmp_path):
-    plain = [result("pacs-reduced", "plain", s, photo=0.7, sketch=v) for s, v in enumerate((0.30, 0.31, 0.35))]
-    same = [result("pacs-reduced", "diffusion-20", s, photo=0.6, sketch=v) for s, v in enumerate((0.40, 0.42, 0.45))]
-    wide = [result("pacs-reduced", "tukey-20", s, photo=0.7, sketch=v) for s, v in enumerate((0.30, 0.41, 0.34))]
-    blur = [result("pacs-reduced", "gaussian", s, photo=0.7, sketch=v) for s, v in enumerate((0.30, 0.32, 0.35))]
-    other = result("pacs", "plain", 0, photo=0.1, sketch=0.1)
-    return kept(tmp_path, *plain, *same, *wide, *blur, other)
-
-
-class TestTable:
-    def test_means_deviations_and_differences(self, pacs):
-        text = tables.table_of("pacs-reduced", pacs)
-        assert "|  | photo | sketch | sketch, by class | runs |" in text
-        # 32 and the root of (2**2 + 1**2 + 3**2) / 2, by hand.
-        assert "| plain | 70.0 ± 0.0 | 32.0 ± 2.6 | 16.0 ± 1.3 | 3 |" in text
-        # Of 10, 11 and 10 points: mean 10.3, deviation 0.6, an interval of 4.3 * 0.6 / 1.7 to either side.
-        assert "| diffusion 20 | **−10.0 ± 0.0** | **+10.3 ± 0.6** |" in text
-        assert "| Tukey 20 | +0.0 ± 0.0 | +3.0 ± 6.1 |" in text
-        assert "Trained on 2,975 images" in text
-        assert "Reduced: " in text
-        assert text.endswith("<sub>a CPU, 1 core; 2026-11-21; commit abc; torch 2.15.</sub>\n")
-
-    def test_claims_are_judged_by_the_differences(self, pacs):
-        text = tables.table_of("pacs-reduced", pacs)
-        assert "What holds of the papers' claims in these reduced cells" in text
-        line = next(line for line in text.splitlines() if line.startswith("- Diffused copies help on sketches"))
-        assert line.endswith(": holds in 1 of 2 (diffusion 20 +10.3); open in 1 of 2 (Tukey 20 +3.0).")
-        line = next(line for line in text.splitlines() if "held-out photos" in line)
-        assert line.endswith("the opposite holds in 1 of 2 (diffusion 20 −10.0); open in 1 of 2 (Tukey 20 +0.0).")
-        line = next(line for line in text.splitlines() if "more than blur" in line)
-        assert line.endswith(": holds in 1 of 1 (Gaussian blur +10.0).")
-        assert next(line for line in text.splitlines() if "on cartoons" in line).endswith(": not measured.")
-
-    def test_one_seed_tells_nothing_apart(self, tmp_path):
-        runs = [
-            result("cifar10", "plain", 0, "st" * 50, test=0.5, edges=0.2),
-            result("cifar10", "diffusion-20", 0, "s" * 99 + "t", test=0.9, edges=0.9),
-        ]
-        text = tables.table_of("cifar10", kept(tmp_path, *runs))
-        assert "**" not in text
-        assert "| diffusion 20 | +40.0 | +70.0 | +49.0 (" in text
-        assert "a bootstrap over stimuli" in text
-        assert "100 to 100 a run on 100 cue-conflict stimuli" in text
-
-    def test_results_of_other_lengths_are_not_mixed(self, tmp_path):
-        runs = [result("pacs", "plain", seed, sketch=0.3) | {"epochs": 10 + seed} for seed in range(2)]
-        with pytest.raises(ValueError, match=r"results of pacs must be of one number of epochs, got \[10, 11\]"):
-            tables.table_of("pacs", kept(tmp_path, *runs))
-
-    def test_without_results(self, tmp_path):
-        assert tables.table_of("pacs", tmp_path) == "Not yet measured on a GPU.\n"
-        assert tables.table_of("cifar10-reduced", tmp_path) == "Not yet measured.\n"
-
-
-class TestShapeBias:
-    def test_pooled_over_seeds_with_an_interval(self, tmp_path):
-        decisions = ["s" * 60 + "t" * 30 + "o" * 10, "s" * 50 + "t" * 40 + "o" * 10]
-        plain = [result("cifar10", "plain", s, "s" * 20 + "t" * 70 + "o" * 10, test=0.5) for s in range(2)]
-        found = Summary(
-            "cifar10",
-            kept(tmp_path, *plain, *(result("cifar10", "cartoon", s, d, test=0.5) for s, d in enumerate(decisions))),
-        )
-        bias = found.bias("cartoon")
-        assert bias.value == pytest.approx(100 * 110 / 180)
-        assert found.biases("cartoon") == pytest.approx([200 / 3, 500 / 9])
-        # Answers of both seeds to a stimulus together: as wide as 90 decisions, and wider by what seeds differ.
-        half = 196 * (11 / 18 * 7 / 18 / 90) ** 0.5
-        assert half < (bias.interval[1] - bias.interval[0]) / 2 < 1.5 * half
-        difference = found.bias_difference("cartoon")
-        assert difference.value == pytest.approx(bias.value - 100 * 2 / 9)
-        assert difference.interval[0] > 0
-        text = tables.table_of("cifar10", tmp_path)
-        assert text.count("| **+38.9 (") == 1
-        assert "| cartoon | 50.0 ± 0.0 | 61.1 ± 7.9 |" in text  # of 180 decisions; 66.7 and 55.6 by seed
-
-    def test_an_observer_paired_with_itself_differs_by_nothing(self, tmp_path):
-        decisions = ["sto" * 30, "tso" * 30]
-        cells = [result("cifar10", v, s, d, test=0.5) for s, d in enumerate(decisions) for v in ("plain", "tukey-50")]
-        difference = Summary("cifar10", kept(tmp_path, *cells)).bias_difference("tukey-50")
-        assert (difference.value, difference.interval) == (0, (0, 0))
-
-    @pytest.mark.parametrize(("decisions", "value"), [("s" * 9 + "o", 100), ("o" * 10, None)])
-    def test_one_sided_or_no_decisions_have_no_interval(self, tmp_path, decisions, value):
-        cells = [result("cifar10", "plain", seed, decisions, test=0.5) for seed in range(2)]
-        bias = Summary("cifar10", kept(tmp_path, *cells)).bias("plain")
-        assert bias.value == (value if value else pytest.approx(float("nan"), nan_ok=True))
-        text = tables.table_of("cifar10", tmp_path)
-        assert f"| plain | 50.0 ± 0.0 | {'100.0 ± 0.0' if value else '–'} | – | 2 |" in text
-
-
-class TestFigures:
-    def test_a_panel_a_test_and_a_row_a_variant(self, pacs):
-        figure = figures.drawn(Summary("pacs-reduced", pacs))
-        photo, sketch = figure.axes
-        assert [axes.get_title() for axes in (photo, sketch)] == ["photo", "sketch"]
-        assert [label.get_text() for label in photo.get_yticklabels()] == [
-            "plain",
-            "Gaussian blur",
-            "diffusion 20",
-            "Tukey 20",
-        ]
-        points = [tuple(line.get_xdata()) for line in sketch.lines if len(line.get_xdata()) == 3]
-        assert points[2] == pytest.approx((40.0, 42.0, 45.0))
-
-    def test_the_command_draws_the_studies_that_have_results(self, pacs, monkeypatch, tmp_path):
-        out = tmp_path / "pictures"
-        cells = [result("cifar10", v, 0, d, test=0.5) for v, d in (("plain", "sst"), ("cartoon", "ooo"))]
-        kept(pacs, *cells)
-        monkeypatch.setattr(sys, "argv", ["figures", f"--results={pacs}", f"--out={out}"])
-        figures.main()
-        assert sorted(path.name for path in out.iterdir()) == [
-            "suppression-cifar10.png",
-            "suppression-pacs-reduced.png",
-            "suppression-pacs.png",
-        ]
-        with Image.open(out / "suppression-cifar10.png") as picture:
-            assert picture.width > 500

@@ -1,4 +1,4 @@
-"""What README.md and ssl/README.md show of ssl/ is what its commands take, and what there is, they show."""
+"""What the pages show of ssl/ is what its commands take, and what there is, they show."""
 
 import re
 
@@ -12,7 +12,7 @@ import yaml
 from command_lines import ROOT, parsed
 from texfilters import ssl
 
-PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "ssl/README.md")}
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "ssl/README.md", "docs/evaluation.md")}
 PAGE = PAGES["ssl/README.md"]
 CONFIGS = {path.stem for path in (ROOT / "ssl" / "configs").iterdir()}
 

@@ -56,9 +56,8 @@ class Curve:
     kept: tuple[float, ...]
     images: int
     fixed: str = ""
-    by_image: Tensor | None = field(
-        default=None, compare=False, repr=False
-    )  # float64 [images, strengths, 2], on the CPU
+    # float64 [images, strengths, 2], on the CPU
+    by_image: Tensor | None = field(default=None, compare=False, repr=False)
 
     def kept_at(self, removed: float) -> float:
         """Edge strength kept where so much texture energy is removed.
@@ -68,11 +67,7 @@ class Curve:
         return _kept_at(self.removed, self.kept, removed)
 
     def kept_at_by_image(self, removed: float) -> Tensor:
-        """The same of each image's own curve, float64 `[images]`.
-
-        Raises:
-            ValueError: for a curve that was made of means alone.
-        """
+        """The same of each image's own curve, float64 `[images]`. Raises ValueError for a curve made of means alone."""
         if self.by_image is None:
             raise ValueError(f"the curve of {self.name} must hold the values of each image, got its means alone")
         rows = zip(*self.by_image.unbind(2), strict=True)
