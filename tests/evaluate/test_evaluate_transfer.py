@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from texfilters import evaluate
-from texfilters.evaluate.transfer import STANDARDIZED, LabeledFeatures, Transfer, deviation, transfer
+from texfilters.evaluate._transfer import STANDARDIZED, LabeledFeatures, Transfer, deviation, transfer
 from texfilters.evaluate.transfer_figure import transfer_figure
 
 CLASSES = ("cat", "dog", "automobile", "house")

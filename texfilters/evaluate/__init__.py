@@ -20,6 +20,7 @@ from texfilters.evaluate._similarity import (
     similarity_histograms,
 )
 from texfilters.evaluate._training import FINETUNE, MOCO, NONSEMANTIC, Epoch, Probe, ProbeRecipe
+from texfilters.evaluate._transfer import LabeledFeatures, Transfer, transfer
 from texfilters.evaluate.class_mapping import SIXTEEN_CATEGORIES, category_probabilities
 from texfilters.evaluate.confidence import (
     Calibration,
@@ -51,11 +52,13 @@ from texfilters.evaluate.label_corruption import (
     uniform_corruption,
 )
 from texfilters.evaluate.label_corruption_figure import error_curves
+from texfilters.evaluate.own_classes import categories_of, read_mapping
 from texfilters.evaluate.probes import features, finetune, knn, linear_probe, linear_probe_on_images
 from texfilters.evaluate.saliency import Goodness, Spread, box_masks, goodness, grad_cam, gradient_saliency, spread
 from texfilters.evaluate.saliency_figure import saliency_sheet
 from texfilters.evaluate.texture import boundary_pairs, robust_kappa, suppression_curves
 from texfilters.evaluate.texture_figure import kappa_figure, suppression_figure
+from texfilters.evaluate.transfer_figure import transfer_figure
 
 __all__ = [
     "CORRUPTIONS",
@@ -76,6 +79,7 @@ __all__ = [
     "GoldLossCorrection",
     "Goodness",
     "Histogram",
+    "LabeledFeatures",
     "NetworkAnswers",
     "Probe",
     "ProbeRecipe",
@@ -83,12 +87,14 @@ __all__ = [
     "ShapeBiasInterval",
     "Similarity",
     "Spread",
+    "Transfer",
     "accuracy_by_radius",
     "answers_on_folder",
     "area_under_error_curve",
     "boundary_pairs",
     "box_masks",
     "calibration",
+    "categories_of",
     "category_probabilities",
     "classification",
     "corrupt",
@@ -117,6 +123,7 @@ __all__ = [
     "low_pass",
     "network_answers",
     "read_answers",
+    "read_mapping",
     "reliability_diagram",
     "robust_kappa",
     "saliency_sheet",
@@ -132,5 +139,7 @@ __all__ = [
     "spread",
     "suppression_curves",
     "suppression_figure",
+    "transfer",
+    "transfer_figure",
     "uniform_corruption",
 ]

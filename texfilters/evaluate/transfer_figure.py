@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from texfilters.evaluate._transfer import Transfer
 from texfilters.evaluate.figures import _COLORS, _GRID, _INK, _MARKERS, _PALE, _figure, _titled
-from texfilters.evaluate.transfer import Transfer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

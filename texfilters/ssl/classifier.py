@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from texfilters import evaluate
+from texfilters.evaluate._transfer import STANDARDIZED
 from texfilters.evaluate.sections import Model
-from texfilters.evaluate.transfer import STANDARDIZED
 from texfilters.ssl._backbones import Backbone
 from texfilters.ssl._checkpoint import KEY, read
 from texfilters.ssl._networks import Computing, Seen, digest, finite, pretrained, seen, tensors_of, untrained

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from texfilters.evaluate._training import ProbeRecipe
+from texfilters.evaluate._transfer import PROBES, STANDARDIZED, LabeledFeatures, Transfer, deviation
+from texfilters.evaluate._transfer import transfer as probed
 from texfilters.evaluate.probes import features
 from texfilters.evaluate.report import Cell, Section, Table
 from texfilters.evaluate.sections._model import LabeledImages, Model, Models
 from texfilters.evaluate.sections._numbers import percent
-from texfilters.evaluate.transfer import PROBES, STANDARDIZED, LabeledFeatures, Transfer, deviation
-from texfilters.evaluate.transfer import transfer as probed
 from texfilters.evaluate.transfer_figure import transfer_figure
 
 TEXT = """\
