@@ -81,9 +81,13 @@ def saliency(given: Namespace, m: Measured) -> Section:
 
 
 def similarity(given: Namespace, m: Measured) -> Section:
-    models, keys = m.embeddings()
-    views = {name: plain_views(network.about["sees"], m.device) for name, network in m.networks.items()}
-    return sections.similarity(models, m.images(), views, key_networks=keys, seed=given.seed)
+    models, keys, others = m.embeddings()
+    views = {name: plain_views(m.networks[name].about["sees"], m.device) for name in models}
+    section = sections.similarity(models, m.images(), views, key_networks=keys, seed=given.seed)
+    if others:
+        text = f"{section.text}\n\nLeft out, as of no contrastive method: {', '.join(others)}."
+        section = dataclasses.replace(section, text=text)
+    return section
 
 
 def label_corruption(given: Namespace, m: Measured) -> Section:

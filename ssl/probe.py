@@ -31,6 +31,7 @@ from tqdm import tqdm
 import texfilters
 from texfilters import evaluate
 from texfilters.evaluate import Classification, Epoch, Probe, ProbeRecipe, figures
+from texfilters.evaluate.report import write_whole
 from texfilters.ssl import Backbone
 from texfilters.ssl._command_line import Formatter, ToldInALine
 from texfilters.ssl._evaluation import centered, cropped, shuffled
@@ -207,7 +208,7 @@ def write(
         figures.save(figures.training_curve(result.curve, title), out / f"{method}-curve.png")
         torch.save(weights, out / f"{method}.pth")
     # Last: where it is, all the others are.
-    (out / f"{method}.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_whole(out / f"{method}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
 def _write_table(path: Path, header: list[str], rows: list[list[Any]]) -> None:
@@ -230,10 +231,13 @@ def main(args: list[str] | None = None) -> None:
         figures.ready()
         out.mkdir(parents=True, exist_ok=True)
         record, outcome, result, weights = measure(given)
+        record["data"] = {key: config[key].as_dict() for key in ("data", "test_data") if config[key] is not None}
+        write(out, record, outcome, result, weights)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         sys.exit(f"probe.py: error: {error}")
-    record["data"] = {key: config[key].as_dict() for key in ("data", "test_data") if config[key] is not None}
-    write(out, record, outcome, result, weights)
+    except KeyboardInterrupt:
+        print("probe.py: interrupted", file=sys.stderr)
+        sys.exit(130)
     print(
         f"{record['method']}: {outcome.accuracy:.2%} (chance {record['chance']:.2%}) of {record['test_images']} images"
     )

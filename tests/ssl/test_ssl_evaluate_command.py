@@ -158,18 +158,19 @@ def test_high_frequencies_and_corruptions(call, place):
     assert record(out, "high-frequencies")["masks"]["square"]["a"]["accuracy"] == list(expected.accuracy)
     out = call("corruptions", *networks(place, "a"), "--corruptions", "[contrast]", "--severities", "[1,5]")
     errors = evaluate.corruption_errors(
-        model.logits, val, corruptions=("contrast",), severities=(1, 5), transform=model.view
+        model.logits, val, corruptions=("contrast",), severities=(1, 5), constants="cifar-10-c", transform=model.view
     )
     assert record(out, "corruptions")["models"]["a"]["errors"] == {"contrast": list(errors.errors["contrast"])}
 
 
-def test_views_of_a_contrastive_network_before_and_after(call, tmp_path):
+def test_views_of_a_contrastive_network_before_and_after(call, place, tmp_path):
     method = MoCoV2("six_layer", views=Views(16), dim=8, queue=16, norm_splits=1)
     settle(method)
     path = written(method, tmp_path / "moco.ckpt")
-    found = record(call("similarity", "--random_init", f"before={path}", "--checkpoint", f"after={path}"), "similarity")
+    out = call("similarity", "--random_init", f"before={path}", "--checkpoint", f"after={path}", *networks(place, "a"))
+    found = record(out, "similarity")
     assert found["images"] == 12
-    assert list(found["models"]) == ["before", "after"]
+    assert sorted(found["models"]) == ["after", "before"]  # and not the one that compares no views
     assert found["models"]["before"] != found["models"]["after"]
 
 
@@ -197,7 +198,11 @@ class TestReport:
         assert re.findall(r'<section id="([\w-]+)"', page) == [*done, "not-measured"]
         for name in done:
             assert record(out, name)["measured"]["seconds"] >= 0
-        for told in ("a is of no contrastive method", "--with_label_corruption", "no --boundaries are given"):
+        for told in (
+            "of no contrastive method, which are MoCoV2",
+            "--with_label_corruption",
+            "no --boundaries are given",
+        ):
             assert told in page
         assert "http" not in re.sub(r'<a href="https?://[^"]*">', "", page.replace("http://www.w3.org", ""))
         assert capsys.readouterr().out == f"results: {out}/report.html\n"

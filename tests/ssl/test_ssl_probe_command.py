@@ -192,6 +192,21 @@ def test_results_stay_unless_they_may_go(call):
     assert record["settings"]["k"] == 6
 
 
+def test_an_interrupted_probe_ends_without_a_traceback_and_leaves_earlier_results(call, monkeypatch, capsys):
+    _, out, _ = call("knn", "--k", 5)
+    before = (out / "knn.json").read_text()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "knn", interrupted)
+    with pytest.raises(SystemExit) as end:
+        call("knn", "--k", 6, "--overwrite")
+    assert end.value.code == 130
+    assert capsys.readouterr().err.endswith("probe.py: interrupted\n")
+    assert (out / "knn.json").read_text() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

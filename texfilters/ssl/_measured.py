@@ -188,25 +188,29 @@ class Measured:
         given = self.given.get("mapping")
         return read_mapping(given) if isinstance(given, str) else given
 
-    def embeddings(self) -> tuple[dict[str, Model], dict[str, Any]]:
-        """Networks whose features are the embeddings that a contrastive method compares, and those of their keys.
+    def embeddings(self) -> tuple[dict[str, Model], dict[str, Any], list[str]]:
+        """Networks whose features are the embeddings that a contrastive method compares, those of their keys, and the
+        names of the other networks.
 
         Raises:
-            Missing: for a network of another method.
+            Missing: where all are of other methods.
         """
-        models, keys = {}, {}
+        models, keys, others = {}, {}, []
         for name, model in self.models.items():
             network = self.networks[name]
             found = None
             if network.checkpoint is not None:
                 found = embedding(network.checkpoint, random_init=network.random_init, seed=self.seed)
             if found is None:
-                raise Missing(f"{name} is of no contrastive method: MoCoV2, DenseCL or BYOL")
+                others.append(name)
+                continue
             query, key = (
                 Computing(each.to(self.device), self.given.get("precision") or "float32").eval() for each in found
             )
             models[name], keys[name] = dataclasses.replace(model, features=query), key
-        return models, keys
+        if not models:
+            raise Missing(f"{', '.join(others)}: of no contrastive method, which are MoCoV2, DenseCL and BYOL")
+        return models, keys, others
 
     def _folder(self, folder: str) -> LabeledImages:
         if not os.path.isdir(folder):
