@@ -71,9 +71,15 @@ def confidence(given: Namespace, m: Measured) -> Section:
 def saliency(given: Namespace, m: Measured) -> Section:
     models = m.classifying
     told = m.data is not None and all(model.classes == m.classes for model in models.values())
+    boxes = None
+    if given.boxes is None:
+        images = m.images(limit=given.maps)
+    else:
+        images, boxes = m.boxed(given.boxes, given.maps)
     return sections.saliency(
         models,
-        m.images(limit=given.maps),
+        images,
+        boxes=boxes,
         explained="label" if told else "answer",
         neurons=given.neurons,
         batch_size=min(32, given.batch_size),

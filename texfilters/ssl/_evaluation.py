@@ -65,14 +65,14 @@ def labeled(data: ImageData, split: str, batch_size: int, limit: int | None = No
     """Batches of all labeled images of "train" or "val", or of at most `limit` of them, evenly over their order."""
     if not data.classes:
         return data.labeled(split)  # says why there are none
-    return data.loader(split, lambda count: Spread(count, batch_size, limit))
+    return data.loader(split, lambda count: Some(spread_over(count, limit), batch_size))
 
 
-class Spread(InSequence):
-    """Some images, evenly over the order of all, one after the other."""
+class Some(InSequence):
+    """Images at some places in the order of all, one after the other."""
 
-    def __init__(self, count: int, batch_size: int, limit: int | None) -> None:
-        self.places = spread_over(count, limit)
+    def __init__(self, places: Sequence[int], batch_size: int) -> None:
+        self.places = list(places)
         super().__init__(len(self.places), batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from texfilters import _check
 from texfilters.evaluate.own_classes import read_mapping
 from texfilters.evaluate.sections import LabeledImages, Model
+from texfilters.ssl._boxes import boxed
 from texfilters.ssl._embedding import embedding
 from texfilters.ssl._evaluation import labeled
 from texfilters.ssl._networks import Computing
@@ -155,12 +156,29 @@ class Measured:
         """
         if self.data is None:
             raise Missing("no labeled images are given: --data")
+        split, limit = self._split(split, limit)
+        return LabeledImages(labeled(self.data, split, self.given["batch_size"], limit), self.classes)
+
+    def boxed(self, path: str, limit: int) -> tuple[LabeledImages, list[Tensor]]:
+        """Images as `images` gives them, of those that have boxes in a file, and the boxes.
+
+        Raises:
+            Missing: for no data.
+            OSError, ValueError: as `texfilters.ssl._boxes.boxed`.
+        """
+        if self.data is None:
+            raise Missing("no labeled images are given: --data")
+        split, most = self._split(None, limit)
+        loader, boxes = boxed(self.data, split, self.given["batch_size"], most, path)
+        return LabeledImages(loader, self.classes), boxes
+
+    def _split(self, split: str | None, limit: int | None) -> tuple[str, int | None]:
+        """The split that is asked for, or --split, and how many of its images."""
         split = split or self.given.get("split") or "val"
         given = self.given.get("train_limit" if split == "train" else "limit")
-        limit = min((each for each in (limit, given) if each is not None), default=None)
-        if split == "val" and not self.data._validates():
+        if split == "val" and self.data is not None and not self.data._validates():
             raise Missing("the data have no images to test with: give --data.val_root, or domains and val_domains")
-        return LabeledImages(labeled(self.data, split, self.given["batch_size"], limit), self.classes)
+        return split, min((each for each in (limit, given) if each is not None), default=None)
 
     def tests(self) -> dict[str, LabeledImages]:
         """The data's own images for tests, where there are such, and the folders of --tests.

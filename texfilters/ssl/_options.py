@@ -93,6 +93,12 @@ def of_saliency(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Saliency")
     group.add_argument("--maps", type=int, default=64, help="of how many images")
     group.add_argument("--neurons", type=int, default=16, help="of each image, whose gradients are taken")
+    group.add_argument(
+        "--boxes",
+        type=str | None,
+        help='a file of JSON, {"cat/1.jpg": [[left, top, right, bottom]]}, in pixels of the tested photos, named by '
+        "class and file; maps are then of photos with boxes, and judged by them",
+    )
 
 
 def of_label_corruption(parser: ArgumentParser) -> None:

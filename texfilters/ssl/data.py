@@ -174,6 +174,11 @@ class FolderData(ImageData):
             return super().loader(split, order)
         return self._from_files(split, order(len(self._listing(split))))
 
+    def names(self, split: str) -> list[str]:
+        """The files of "train" or "val" in the order of `labeled`, as `<class>/<file>` or `<domain>/<class>/<file>`."""
+        listing = self._listing(_check.choice("split", split, ("train", "val")))
+        return [os.fsdecode(name).replace(os.sep, "/") for name in listing.names]
+
     @property
     def unreadable(self) -> dict[str, str]:
         """The files that could not be read so far, and why."""
