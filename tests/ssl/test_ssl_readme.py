@@ -66,7 +66,7 @@ def test_options_in_the_text_are_the_parsers_own():
     values |= {"--trainer.num_nodes": "2", "--trainer.accumulate_grad_batches": "2"}
     probe = "ssl/probe.py --data FolderData --data.root x"
     networks = ("--checkpoint", "--random_init", "--classifier", "--torchvision", "--weights")
-    images = ("--stimuli", "--answers", "--tests", "--boundaries", "--mapping")
+    images = ("--stimuli", "--answers", "--tests", "--boundaries", "--boxes", "--mapping")
     values |= dict.fromkeys((*networks, *images), "x") | {"--with_label_corruption": "", "--overwrite": ""}
     values["--data"] = "FolderData --data.root x"
     measured = (
