@@ -1,5 +1,6 @@
 """The same bits from run to run, for any number of threads, in worker threads and in forked children."""
 
+import faulthandler
 import itertools
 import os
 import signal
@@ -92,6 +93,7 @@ def test_a_child_forked_after_a_parallel_call_filters():
     expected = anisotropic_diffusion(image, 20, 20.0).numpy()
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(30)  # says where it hangs
         # Compared by NumPy: torch's own parallel operations may hang in a forked child.
         same = (anisotropic_diffusion(image, 20, 20.0).numpy() == expected).all()
         os._exit(0 if same else 1)
