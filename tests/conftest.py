@@ -37,6 +37,13 @@ def _same_threads_afterwards():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _not_deterministic_afterwards():
+    """Lightning's `deterministic` stays set, under which torch fills new tensors in parallel: forked children hang."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture(params=VARIANTS)
 def variant(request, monkeypatch):
     """Every compiled variant of the CPU backend in turn: a function with the signature of the public one."""
