@@ -13,6 +13,7 @@ jsonargparse = pytest.importorskip("jsonargparse", reason="needs jsonargparse")
 from pretrain_cases import pretrain  # noqa: E402
 from probe_cases import ROOT  # noqa: E402
 from texfilters.ssl._checkpoint import read  # noqa: E402
+from texfilters.transforms import RandomTextureSuppression  # noqa: E402
 
 CONFIGS = sorted((ROOT / "ssl" / "configs").glob("*.yaml"))
 
@@ -53,7 +54,8 @@ class TestConfigurations:
         """Which takes a tenth of a second, over and over."""
         listing = "get_all_subclass_paths"
         monkeypatch.setattr(jsonargparse._typehints, listing, lambda cls, **_: pytest.fail(f"{cls} was searched"))
-        assert pretrain.Pretraining(["--config", str(config())]).model.views.suppress is not None
+        suppress = pretrain.Pretraining(["--config", str(config())]).model.views.suppress
+        assert isinstance(suppress, RandomTextureSuppression)
         arguments = ["--config", str(config()), "--model.views.suppress", "none"]
         assert pretrain.Pretraining(arguments).model.views.suppress is None
 
