@@ -11,30 +11,19 @@ from PIL import Image
 from scipy import ndimage
 from skimage import color, filters
 
+from corrupt_cases import SIDE, crops, rows, seeded
 from texfilters.evaluate import _corrupt_blur, _corrupt_noise
 from texfilters.evaluate._corrupt_constants import CIFAR_10_C, IMAGENET_C
-
-SIDE = 48
 
 
 @pytest.fixture
 def images(photo):
-    """Two crops, `[2, 3, 48, 48]` uint8."""
-    return torch.stack([photo[:, 20 : 20 + SIDE, 60 : 60 + SIDE], photo[:, 90 : 90 + SIDE, 100 : 100 + SIDE]])
+    return crops(photo)
 
 
 @pytest.fixture
-def unit(images):
-    return images.float() / 255
-
-
-def rows(x):
-    """As NumPy and the libraries have images, float64 `[B, H, W, 3]`."""
-    return x.permute(0, 2, 3, 1).double().numpy()
-
-
-def seeded():
-    return torch.Generator().manual_seed(5)
+def unit(photo):
+    return crops(photo).float() / 255
 
 
 def enlarged(x, factor):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from corrupt_cases import crops, seeded
 from texfilters.evaluate import _corrupt_weather, corruptions
 from texfilters.evaluate.corruptions import (
     CORRUPTIONS,
@@ -15,22 +16,15 @@ from texfilters.evaluate.corruptions import (
     corruption_table,
 )
 
-SIDE = 48
-
 
 @pytest.fixture
 def images(photo):
-    """Two crops, `[2, 3, 48, 48]` uint8."""
-    return torch.stack([photo[:, 20 : 20 + SIDE, 60 : 60 + SIDE], photo[:, 90 : 90 + SIDE, 100 : 100 + SIDE]])
+    return crops(photo)
 
 
 @pytest.fixture
-def unit(images):
-    return images.float() / 255
-
-
-def seeded():
-    return torch.Generator().manual_seed(5)
+def unit(photo):
+    return crops(photo).float() / 255
 
 
 class TestCorrupt:
