@@ -1,9 +1,10 @@
 """Lines of several networks in one picture: how they are told apart, and where their names go."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
-from texfilters.evaluate.figures import _COLORS, _EM, _MARKERS, _wrapped
+from texfilters.evaluate.figures import _COLORS, _EM, _MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ def below(figure: "Figure") -> None:
             handles.setdefault(str(label), handle)
     width, height = figure.get_size_inches()
     letters = max(4, math.floor((width - 0.7) / (0.9 * _EM)))
-    names = [_wrapped(name, letters) for name in handles]
+    names = [textwrap.fill(name, letters) for name in handles]
     longest = max(len(line) for name in names for line in name.splitlines())
     columns = max(1, min(len(names), math.floor(width / (0.6 + 0.9 * _EM * longest))))
     rows = -(-len(names) // columns)

@@ -140,15 +140,10 @@ def _figure(size: tuple[float, float]) -> "Figure":
     return ready()(figsize=size, layout="constrained", facecolor="white")
 
 
-def _wrapped(words: str, letters: int) -> str:
-    """On lines of at most as many letters."""
-    return textwrap.fill(words, letters)
-
-
 def _titled(figure: "Figure", title: str) -> None:
     """A title at the left, on as many lines as it needs; the figure grows by those after the first."""
     width, height = figure.get_size_inches()
-    lines = _wrapped(title, math.floor((width - 0.1) / _EM))
+    lines = textwrap.fill(title, math.floor((width - 0.1) / _EM))
     figure.set_size_inches(width, height + 0.18 * lines.count("\n"))
     figure.suptitle(lines, fontsize=10, color=_INK, x=0.01, ha="left")
 

@@ -1,5 +1,6 @@
 """Sheets of saliency maps: the images, and where each of several networks looks, side by side."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,8 @@ def saliency_sheet(
     for what, given in (("labels", labels), ("boxes", boxes)):
         if given is not None and len(given) != len(images):
             raise ValueError(f"{what} must be one an image, {len(images)}, got {len(given)}")
-    words = [figures._wrapped(label, _LETTERS) for label in labels or [""] * len(images)]
-    names = {name: figures._wrapped(name, _LETTERS) for name in maps}
+    words = [textwrap.fill(label, _LETTERS) for label in labels or [""] * len(images)]
+    names = {name: textwrap.fill(name, _LETTERS) for name in maps}
     lines = [1 + text.count("\n") for text in words]
     lines[0] = max(lines[0], *(2 + name.count("\n") for name in names.values()))
     height = _CELL * images.shape[2] / images.shape[3]
